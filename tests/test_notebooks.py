@@ -1,0 +1,165 @@
+"""What a reader on GitHub sees must be whole, clean and current."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((HERE / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+MIMES = {"text/plain", "text/markdown", "image/png"}
+LEAKS = re.compile(r"/root/|/home/|/Users/|/tmp/|/work/|[A-Z]:\\\\|0x[0-9a-f]{6,}")
+by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path, kind="code"):
+    """The cells of one kind of a stored notebook."""
+    content = json.loads(path.read_text("utf-8"))
+    return [cell for cell in content["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def outputs(path):
+    """Every output of a notebook, with the number of its cell."""
+    for cell in cells(path):
+        for output in cell["outputs"]:
+            yield cell["execution_count"], output
+
+
+def printed(cell):
+    """What a cell printed, as one text."""
+    return "".join("".join(output.get("text", [])) for output in cell["outputs"])
+
+
+def test_there_are_five_chapters():
+    assert [path.name[:2] for path in NOTEBOOKS][:5] == ["01", "02", "03", "04", "05"]
+
+
+@by_name
+def test_was_executed_top_to_bottom(path):
+    counts = [cell["execution_count"] for cell in cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@by_name
+def test_outputs_are_clean(path):
+    for number, output in outputs(path):
+        assert output["output_type"] != "error", f"cell {number} shows an error"
+        assert output.get("name") != "stderr", f"cell {number} writes to stderr"
+        assert set(output.get("data", {})) <= MIMES, f"cell {number}: {output['data']}"
+        words = output.get("text", []), output.get("data", {}).get("text/plain", [])
+        leak = LEAKS.search("".join(map("".join, words)))
+        assert not leak, f"cell {number} shows {leak}"
+
+
+@by_name
+def test_size_and_metadata(path):
+    content = json.loads(path.read_text("utf-8"))
+    assert path.stat().st_size < 1_000_000
+    assert set(content["metadata"]) == {"kernelspec", "language_info"}
+    assert content["metadata"]["kernelspec"]["name"] == "python3"
+    ids = [cell["id"] for cell in content["cells"]]
+    assert len(ids) == len(set(ids))
+
+
+@by_name
+def test_every_picture_has_an_alternative_text(path):
+    pictures = [o for _, o in outputs(path) if "image/png" in o.get("data", {})]
+    assert pictures
+    for picture in pictures:
+        alt = picture["metadata"]["image/png"]["alt"]
+        assert len(alt.split()) >= 4 and alt == "".join(picture["data"]["text/plain"])
+    for cell in cells(path, "markdown"):
+        for alt in re.findall(r"!\[([^\]]*)\]", source(cell)):
+            assert len(alt.split()) >= 4
+
+
+@by_name
+def test_pictures_fit_the_column_of_a_reader(path):
+    for number, output in outputs(path):
+        if "image/png" in output.get("data", {}):
+            png = base64.b64decode(output["data"]["image/png"])
+            assert int.from_bytes(png[16:20]) <= 900, f"cell {number}"
+
+
+@by_name
+def test_shape_of_the_page(path):
+    texts = [source(cell) for cell in cells(path, "markdown")]
+    headings = re.findall(r"^#{1,2} .*", "\n".join(texts), re.M)
+    assert sum(line.startswith("# ") for line in headings) == 1
+    assert "## Exercises" in headings and "## Solutions" in headings
+    for text in texts:
+        assert not re.fullmatch(r"#+ [^\n]*\n*", text), f"a heading alone: {text}"
+        assert not re.search(r"\b[Ss]imply\b|\b[Jj]ust\b|XX ?%|TODO", text), text
+    for cell in cells(path):
+        assert max(map(len, source(cell).splitlines())) <= 88
+        assert not source(cell).rstrip().endswith(";")
+    assert sum(source(cell).count("assert") for cell in cells(path)) >= 5
+
+
+@by_name
+def test_exercises_reject_the_stub_and_accept_the_solution(path):
+    said = [
+        re.findall(r"(check_\w+): (solved|not solved)", printed(c)) for c in cells(path)
+    ]
+    tagged = ["solution" in c["metadata"].get("tags", []) for c in cells(path)]
+    stubs = {name for line, tag in zip(said, tagged) if not tag for name in line}
+    solutions = {name for line, tag in zip(said, tagged) if tag for name in line}
+    assert 3 <= len(stubs) <= 5
+    assert {word for _, word in stubs} == {"not solved"}
+    assert {word for _, word in solutions} == {"solved"}
+    assert {name for name, _ in stubs} == {name for name, _ in solutions}
+    for cell, tag in zip(cells(path), tagged):
+        assert cell["metadata"].get("jupyter", {}).get("source_hidden", False) == tag
+
+
+@by_name
+def test_the_test_set_is_opened_in_one_cell(path):
+    opened = [c["execution_count"] for c in cells(path) if "data.test" in source(c)]
+    assert len(opened) <= 1
+    if opened:
+        later = [c for c in cells(path) if c["execution_count"] > opened[0]]
+        assert not any(re.search(r"\b[Xy]_test\b", source(cell)) for cell in later)
+
+
+@by_name
+def test_course_needs_no_framework(path):
+    text = "\n".join(map(source, cells(path)))
+    assert not re.search(
+        r"^\s*(?:import|from) (?:torch|tensorflow|keras|jax)", text, re.M
+    )
+
+
+def links(text):
+    """The targets of Markdown links and pictures that point into the repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(
+        r'(?:src|href)="([^"]+)"', text
+    )
+    return [
+        link.split("#")[0] for link in found if not re.match(r"https?:|#|mailto:", link)
+    ]
+
+
+def test_links_point_to_what_exists():
+    pages = {
+        path: "\n".join(map(source, cells(path, "markdown"))) for path in NOTEBOOKS
+    }
+    for path in [*HERE.glob("*.md"), HERE / "data" / "README.md"]:
+        pages[path] = path.read_text("utf-8")
+    assert any(links(text) for text in pages.values())
+    for path, text in pages.items():
+        for link in links(text):
+            assert (path.parent / link).exists(), f"{path.name} links to {link}"
+
+
+@by_name
+def test_neighbours_are_linked(path):
+    text = "\n".join(map(source, cells(path, "markdown")))
+    index = NOTEBOOKS.index(path)
+    for neighbour in NOTEBOOKS[max(index - 1, 0) : index + 2]:
+        assert neighbour == path or f"({neighbour.name})" in text
