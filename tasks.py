@@ -147,10 +147,10 @@ def get_data(python, env):
     say(result.stdout.rstrip())
     if result.returncode:
         sys.exit(result.returncode)
-    source = result.stdout.split()[-1]
-    if source == "stand-in":
-        env["MNIST_MIRROR"] = "none"  # the notebooks need not ask the mirrors again
-    return source
+    if result.stdout.startswith("MNIST"):
+        return "MNIST"
+    env["MNIST_MIRROR"] = "none"  # the notebooks need not ask the mirrors again
+    return "stand-in"
 
 
 def environment():
@@ -177,7 +177,7 @@ def lab(arguments):
 
 
 def execute(python, notebook, folder, env):
-    """Execute a notebook into ``folder``; return its seconds, or exit with its error."""
+    """Execute a notebook into ``folder``; return its seconds, or show its error."""
     start = time.monotonic()
     command = [python, "-m", "nbconvert", "--to", "notebook", "--execute"]
     command += ["--output-dir", folder, "--log-level", "ERROR", notebook]

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from course import mnist, results
 
 HERE = Path(__file__).resolve().parents[1]

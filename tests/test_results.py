@@ -12,8 +12,9 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from course import figures, mnist, results
 from PIL import Image
+
+from course import figures, mnist, results
 
 STORED = results.STORED
 FRESH = Path(os.environ.get("COURSE_RESULTS", "nowhere"))
