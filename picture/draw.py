@@ -262,7 +262,7 @@ def network_784_64_10():
 
     step(2.85, backward, 1.28, RED, "dZ1", "dA1 * (Z1 > 0)", "(n, 64)")
     step(4.37, backward, 1.28, RED, "dA1", "dlogits @ W2.T", "(n, 64)")
-    step(6.02, backward, 1.06, RED, "dlogits", "(P - Y) / n", "(n, 10)")
+    step(6.02, backward, 1.06, RED, "dlogits", "(p - true) / n", "(n, 10)")
     for x in (2.85, 4.37, 6.02):
         axis.plot([x, x], [forward - 0.48, backward + 0.48], ":", color=GREY, lw=1)
     axis.plot([7.29, 7.29], [forward - 0.42, backward], color=RED, lw=1.4)
@@ -289,7 +289,8 @@ def network_784_64_10():
 
     text(axis, 0.22, up, "forward", 11, ha="left", weight="bold")
     text(axis, 0.22, backward, "backward", 11, RED, ha="left", weight="bold")
-    words = "P is softmax(logits); Y holds a 1 where the label is, and 0 elsewhere."
+    words = "p: softmax(logits)   ·   true: 1 where the label is, 0 elsewhere   ·   "
+    words += "dotted: same shape"
     text(axis, 4.0, 0.45, words, 9.5, GREY)
     return figure
 
