@@ -173,7 +173,17 @@ WORDS = {
         ",",
     ),
 }
-FRENCH = {}  # the models' names in French, by their English name
+FRENCH = {
+    "logistic regression": "régression logistique",
+    "ten neurons": "dix neurones",
+    "784-64-10 network, plain recipe": "réseau 784-64-10, recette simple",
+    "784-64-10 network, momentum, decay, weight decay": (
+        "réseau 784-64-10, inertie et décroissances"
+    ),
+    "784-64-10 network, all five ideas, 30 epochs": (
+        "réseau 784-64-10, les cinq idées, 30 époques"
+    ),
+}
 
 
 def table(readme="README.md"):
