@@ -22,6 +22,16 @@ ONE, THREE, FOUR = "01_idx_exploration", "03_single_neuron", "04_neural_network"
 FAULTS = [
     (ONE, "wrong byte order", 'raw[i : i + 4], "big"', 'raw[i : i + 4], "little"'),
     (ONE, "test set as validation", "= data.validation", "= data.test"),
+    (THREE, "lost bias gradient", "db = dz.sum", "db = 0 * dz.sum"),
+    (THREE, "missing 1/n", "(sigmoid(z) - t) / len(t)", "(sigmoid(z) - t) / 1"),
+    (THREE, "learning rate of 0", "p -= learning_rate * dp", "p -= 0 * dp"),
+    (
+        THREE,
+        "shuffled labels",
+        "t, t_validation = np.where(y == 0",
+        "t, t_validation = np.where(y[::-1] == 0",
+    ),
+    (THREE, "test set as validation", "data.validation[", "data.test["),
     (FOUR, "always-open ReLU gate", "dA1 * (Z1 > 0)", "dA1 * 1.0"),
     (FOUR, "lost bias gradient", "db1 = dZ1", "db1 = 0 * dZ1"),
     (FOUR, "missing 1/n", "dlogits /= len(y)", "dlogits /= 1"),
