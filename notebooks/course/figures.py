@@ -12,6 +12,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.patches import Rectangle
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from . import results
 
@@ -147,6 +148,19 @@ def stored_contents(file):
     return None if text is None else json.loads(text)
 
 
+def _png(figure, held):
+    """A figure as the bytes of a PNG of 256 colours, with what it holds as a text."""
+    full, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png", dpi=100)
+    with Image.open(full) as picture:
+        texts = PngInfo()
+        texts.add_text("Software", picture.info["Software"])
+        texts.add_text("Contents", held)
+        flat = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        flat.save(small, format="png", optimize=True, pnginfo=texts)
+    return small.getvalue()
+
+
 def show(figure, name, alt):
     """Show a figure in the page, with ``alt`` for those who do not see it, and save it.
 
@@ -154,14 +168,13 @@ def show(figure, name, alt):
     hold; a saved figure that holds the same is left as it is.
     """
     held = contents(figure)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100, metadata={"Contents": json.dumps(held)})
+    png = _png(figure, json.dumps(held))
     plt.close(figure)
     file = results.path(f"{name}.png")
     if not file.exists() or not results.agree(stored_contents(file), held):
-        file.write_bytes(png.getvalue())
+        file.write_bytes(png)
     display(
-        {"image/png": png.getvalue(), "text/plain": alt},
+        {"image/png": png, "text/plain": alt},
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
