@@ -460,17 +460,6 @@ def test_paths_that_no_system_has(tmp_path):
         str(caught.value).encode("utf-8")  # so that it can be printed
 
 
-def test_no_permission(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    path.write_bytes(GOOD)
-
-    def forbidden(*_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", forbidden)
-    refused(path, str(path), 0, "you have no permission")
-
-
 @pytest.mark.skipif(os.name == "nt", reason="POSIX's permissions")
 def test_no_permission_for_another_user(tmp_path):
     path = tmp_path / "file"
@@ -485,15 +474,22 @@ def test_no_permission_for_another_user(tmp_path):
     check_message(child(code, path).strip(), str(path), 0, "you have no permission")
 
 
-def test_a_disk_that_fails(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "module, function, error, words",
+    [
+        (os, "open", PermissionError(13, "no"), "you have no permission"),
+        (idx, "_layout", OSError(5, "Input/output error"), "Input/output error"),
+    ],
+)
+def test_a_system_that_refuses(module, function, error, words, tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(GOOD)
 
-    def broken(*_):
-        raise OSError(5, "Input/output error")
+    def fail(*_):
+        raise error
 
-    monkeypatch.setattr(idx, "_layout", broken)
-    refused(path, str(path), 0, "Input/output error")
+    monkeypatch.setattr(module, function, fail)
+    refused(path, str(path), 0, words)
 
 
 def test_too_little_memory(tmp_path, monkeypatch):

@@ -76,6 +76,26 @@ def test_load_is_the_stand_in_in_the_same_form(raw, monkeypatch):
     assert mnist.path("t10k-labels").parent.name == "stand-in"
 
 
+@pytest.mark.parametrize(
+    "role, wrong, words",
+    [
+        ("train-images", lambda array: array[:, 0, 0], "these are labels"),
+        ("t10k-labels", lambda array: array[:-1], "labels for"),
+        ("t10k-labels", lambda array: array + np.uint8(10), "at most 9"),
+    ],
+)
+def test_load_refuses_what_does_not_belong_together(role, wrong, words, monkeypatch):
+    parse = idx.parse
+
+    def parsed(content, name):
+        array = parse(content, name)
+        return wrong(array) if name == role else array
+
+    monkeypatch.setattr(idx, "parse", parsed)
+    with pytest.raises(idx.IdxError, match=words):
+        mnist.load()
+
+
 @pytest.mark.parametrize("spelling", range(4))
 def test_every_spelling_is_found(spelling, raw):
     for name in NAMES.values():

@@ -117,7 +117,8 @@ class Digits(NamedTuple):
 def load():
     """Return the ``Digits`` of this run and print one line that says what they are.
 
-    Raises MnistError for a wrong file in data/raw.
+    Raises MnistError for a wrong file in data/raw, and IdxError where images and labels
+    do not belong together.
     """
     name, reasons = _decide()
     if name == "MNIST":
@@ -126,6 +127,10 @@ def load():
     else:
         arrays = [idx.read(standin.path(role)) for role in FILES]
         print(f"{STAND_IN} Why: {'; '.join(reasons)}.")
+    for images, labels, split in zip(arrays[::2], arrays[1::2], ("train", "t10k")):
+        idx.check_images(images, f"{split}-images")
+        idx.check_labels(labels, f"{split}-labels")
+        idx.check_pair(images, labels, f"{split}-labels")
     X, y, X_test, y_test = arrays
     train, validation = np.s_[:TRAINING], np.s_[TRAINING:]
     return Digits(
