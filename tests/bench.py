@@ -228,11 +228,15 @@ def chapters():
 
 
 def execute(notebook, threads, folder):
-    """Run a notebook in a process of its own; return its seconds and peak bytes."""
+    """Run a notebook in a process of its own; its seconds, and peak bytes or nan."""
     code = (
-        "import subprocess, sys, resource\n"
+        "import subprocess, sys\n"
         "status = subprocess.run(sys.argv[1:]).returncode\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "try:\n"
+        "    import resource\n"
+        "    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "except ImportError:  # Windows has no such count\n"
+        "    print('nan')\n"
         "sys.exit(status)"
     )
     command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute"]
@@ -247,7 +251,7 @@ def execute(notebook, threads, folder):
         stdout=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     unit = 1 if sys.platform == "darwin" else 1024
-    return time.perf_counter() - start, int(done.stdout.split()[-1]) * unit
+    return time.perf_counter() - start, float(done.stdout.split()[-1]) * unit
 
 
 PARTS = {"a": plain_recipe, "c": time_to_accuracy, "d": reading, "e": chapters}
