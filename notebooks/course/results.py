@@ -196,23 +196,24 @@ def table(readme="README.md"):
     rows = [head, "|:--|:--|--:|:--|--:|"]
     for chapter in CHAPTERS:
         try:
-            headlines = read(chapter)["headlines"]
+            metrics = read(chapter)
         except FileNotFoundError:
             continue
+        headlines = metrics["headlines"]
         for index, line in enumerate(headlines):
             number = {
                 k: f"{line[k]:.2f}"
                 for k in ("test", "spread", "low", "high")
                 if k in line
             }
-            spread = (
-                several.format(line["seeds"], number["spread"])
-                if "spread" in line
-                else one.format(number["low"], number["high"])
-            )
-            earlier = (
-                f"{EARLIER[chapter]:.2f} %" if chapter in EARLIER and not index else ""
-            )
+            spread = ""  # one seed, on the stand-in, says nothing of it
+            if "low" in line:
+                spread = one.format(number["low"], number["high"])
+            elif line["seeds"] > 1:
+                spread = several.format(line["seeds"], number["spread"])
+            earlier = ""  # published for MNIST, so of no use beside other data
+            if chapter in EARLIER and not index and metrics["data"] == "MNIST":
+                earlier = f"{EARLIER[chapter]:.2f} %"
             model = line["model"] if point == "." else FRENCH[line["model"]]
             cells = f"| {number['test']} % | {spread} | {earlier} |".replace(".", point)
             link = f"[{chapter[:2]}](notebooks/{chapter}.ipynb)"
