@@ -313,8 +313,23 @@ def normalise(executed, notebook):
             if key in cell["metadata"]
         }
         cell["metadata"] = kept
+        if cell["cell_type"] == "code":
+            cell["outputs"] = joined(cell["outputs"])
     text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     notebook.write_text(text, "utf-8", newline="\n")
+
+
+def joined(outputs):
+    """Outputs with what was printed in several pieces, as it came, in one."""
+    whole = []
+    for output in outputs:
+        name = output.get("name")
+        if whole and name is not None and whole[-1].get("name") == name:
+            text = "".join(whole[-1]["text"] + output["text"])
+            whole[-1]["text"] = text.splitlines(keepends=True)
+        else:
+            whole.append(output)
+    return whole
 
 
 def bench(arguments):

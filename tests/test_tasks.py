@@ -143,3 +143,15 @@ def test_normalise_keeps_nothing_that_varies(tmp_path):
     cells = json.loads(results[0])["cells"]
     assert [cell["execution_count"] for cell in cells] == [1, 2]
     assert all(cell["metadata"] == {} for cell in cells)
+
+
+def test_what_was_printed_in_pieces_is_stored_in_one(tmp_path):
+    page = tmp_path / "09_good.ipynb"
+    slow = "import time\nfor x in 'ab':\n    print(x, end=' ', flush=True)\n"
+    page.write_text(notebook(slow + "    time.sleep(0.5)\nprint()"), "utf-8")
+    tasks.execute(sys.executable, page, tmp_path / "run", tasks.environment())
+    executed = tmp_path / "run" / page.name
+    pieces = json.loads(executed.read_text("utf-8"))["cells"][0]["outputs"]
+    tasks.normalise(executed, page)
+    (output,) = json.loads(page.read_text("utf-8"))["cells"][0]["outputs"]
+    assert len(pieces) > 1 and output["text"] == ["a b \n"]
