@@ -1,8 +1,9 @@
 """Draw the diagrams of the course: ``python picture/draw.py`` writes them all.
 
 Blue is what the network learns, dark red what flows backward, grey all the rest, as in
-the figures of the chapters.  Every diagram is a white card, 8 inches wide at 200 dots
-per inch: sharp at 800 pixels, and readable on a light and on a dark page.
+the figures of the chapters; green follows one example through a diagram.  Every diagram
+is a white card, 8 inches wide at 200 dots per inch: sharp at 800 pixels, and readable
+on a light and on a dark page.
 """
 
 import argparse
@@ -13,12 +14,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from numpy.lib.stride_tricks import sliding_window_view
 
 FOLDER = Path(__file__).resolve().parent
 REPOSITORY = FOLDER.parent
 sys.path.insert(0, str(REPOSITORY / "notebooks"))
 
 from course import figures, idx  # noqa: E402
+from layers import Conv2D, Dense, Flatten, MaxPool2D  # noqa: E402
 
 IMAGES = REPOSITORY / "data/raw/train-images-idx3-ubyte"
 LABELS = REPOSITORY / "data/raw/train-labels-idx1-ubyte"
@@ -29,6 +32,7 @@ INK = "#222222"
 GREY = figures.NEUTRAL
 BLUE = figures.TRAIN
 RED = figures.ERROR
+GREEN = "#007f5f"
 PALE = {INK: "#f2f2f2", GREY: "#f2f2f2", BLUE: "#e3f0f8", RED: "#f6e6ee"}
 MONO = "DejaVu Sans Mono"
 CODE = {"family": MONO, "va": "center_baseline"}
@@ -295,6 +299,237 @@ def network_784_64_10():
     return figure
 
 
+def grid(axis, left, y, numbers, side, color=GREY, size=10, ink=False):
+    """Draw a matrix around the height y; with ``ink``, the larger the darker."""
+    top = y + side * len(numbers) / 2
+    for (row, column), number in np.ndenumerate(numbers):
+        corner = (left + side * column, top - side * (row + 1))
+        face = str(1 - 0.13 * number) if ink else PALE[color]
+        axis.add_patch(Rectangle(corner, side, side, fc=face, ec=color, lw=0.8))
+        middle = (corner[0] + side / 2, corner[1] + side / 2 - 0.01)
+        words = f"{number}".replace("-", "−")
+        text(axis, *middle, words, size, va="center_baseline")
+
+
+def outline(axis, left, top, columns, rows, side):
+    """Outline some cells of a grid: the example that the eye follows."""
+    corner = (left, top - side * rows)
+    style = {"fc": "none", "ec": GREEN, "lw": 2.4, "zorder": 3}
+    axis.add_patch(Rectangle(corner, side * columns, side * rows, **style))
+
+
+def convolution():
+    """A filter on one window of an image, and on all nine as one matrix product."""
+    image = [[2, 2, 2, 2, 1], [0, 0, 0, 2, 1], [0, 0, 1, 2, 0]]
+    image = np.array([*image, [0, 0, 2, 1, 0], [0, 1, 2, 0, 0]])
+    kernel = np.array([[-1, 0, 1], [0, 1, 0], [1, 0, -1]])
+    windows = sliding_window_view(image, (3, 3))
+    columns = windows.reshape(9, 9).T
+    outputs = kernel.reshape(1, 9) @ columns
+    row, column = 1, 2  # the window that the eye follows
+    value = (windows[row, column] * kernel).sum()
+    assert value == outputs[0, 3 * row + column]
+
+    figure, axis = card(6.9)
+    words = "The filter lies on one window of the image after the other …"
+    text(axis, 0.3, 6.5, words, 11, ha="left")
+    side, y = 0.34, 5.28
+    grid(axis, 0.3, y, image, side, size=11, ink=True)
+    grid(axis, 2.58, y, kernel, side, BLUE, size=11)
+    grid(axis, 4.16, y, outputs.reshape(3, 3), side, size=11)
+    outline(axis, 0.3 + side * column, y + side * (2.5 - row), 3, 3, side)
+    outline(axis, 4.16 + side * column, y + side * (1.5 - row), 1, 1, side)
+    text(axis, 2.29, y - 0.05, "∗", 16)
+    text(axis, 3.88, y, "=", 16)
+    for x, words in ((1.15, "image"), (4.67, "output")):
+        text(axis, x, 4.14, words, 11, va="baseline")
+    text(axis, 3.09, 4.14, "filter", 11, BLUE, va="baseline")
+    for line in range(3):
+        for term in range(3):
+            pixel, weight = windows[row, column][line, term], kernel[line, term]
+            words = f"{pixel}·({weight})" if weight < 0 else f"{pixel}·{weight}"
+            words = ("+ " if line + term else "  ") + words.replace("-", "−")
+            place = (5.42 + 0.76 * term, y + side * (1 - line))
+            text(axis, *place, words, 9.5, ha="left", **CODE)
+    text(axis, 5.42, y + 0.72, "pixel · weight, all added up", 10, GREY, ha="left")
+    text(axis, 5.42, y - side * 2.1, f"= {value}", 12, GREEN, ha="left", **CODE)
+
+    words = "… or on all nine windows at once: one matrix product."
+    text(axis, 0.3, 3.62, words, 11, ha="left")
+    side, y, left = 0.25, 1.65, 2.875
+    top = y + side * 4.5
+    grid(axis, 0.3, y, kernel.reshape(1, 9), side, BLUE, size=9)
+    grid(axis, left, y, columns, side, size=9, ink=True)
+    grid(axis, 5.45, y, outputs, side, size=9)
+    for line in (3, 6):  # each row of the filter meets its row of the windows
+        x, height = 0.3 + side * line, top - side * line
+        axis.plot([x, x], [y - side / 2, y + side / 2], color=BLUE, lw=2)
+        axis.plot([left, left + 9 * side], [height, height], color=GREY, lw=2)
+    for number, (i, j) in enumerate(np.ndindex(3, 3)):
+        x, cell = left + side * number + 0.025, 0.04
+        face = {"fc": "white", "ec": GREY, "lw": 0.7}
+        axis.add_patch(Rectangle((x, top + 0.08), 5 * cell, 5 * cell, **face))
+        color = GREEN if (i, j) == (row, column) else "#b0b0b0"
+        corner = (x + cell * j, top + 0.08 + cell * (2 - i))
+        axis.add_patch(Rectangle(corner, 3 * cell, 3 * cell, color=color, lw=0))
+    number = 3 * row + column
+    outline(axis, left + side * number, top, 1, 9, side)
+    outline(axis, 5.45 + side * number, y + side / 2, 1, 1, side)
+    text(axis, 2.71, y, "@", 13)
+    text(axis, 5.285, y, "=", 14)
+    text(axis, 1.425, y + 0.3, "the filter as one row", 10, BLUE)
+    text(axis, 4.0, top + 0.46, "one column for each window", 10)
+    text(axis, 6.575, y + 0.3, "one output for each window", 10)
+    text(axis, 4.0, 0.33, "(9, 9)", 9, GREY, family=MONO)
+    for x in (1.425, 6.575):
+        text(axis, x, y - 0.32, "(1, 9)", 9, GREY, family=MONO)
+    return figure
+
+
+def stack(axis, left, middle, shape, pixel=0.027):
+    """Draw channels as squares behind one another; return their right end."""
+    channels, height, width = shape
+    shift = min(0.035, 0.3 / channels)
+    low = middle - (pixel * height + shift * (channels - 1)) / 2
+    face = {"fc": PALE[GREY], "ec": GREY, "lw": 0.9}
+    for away in shift * np.arange(channels)[::-1]:
+        corner = (left + away, low + away)
+        axis.add_patch(Rectangle(corner, pixel * width, pixel * height, **face))
+    return left + pixel * width + shift * (channels - 1)
+
+
+def learnt(layer):
+    """How many numbers a layer learns."""
+    return layer.weights.size + layer.bias.size
+
+
+def lenet():
+    """The network of chapter 6: two convolutions, two poolings, three dense layers."""
+    rng = np.random.default_rng(0)
+    steps = [
+        (Conv2D(1, 6, 5, rng, padding=2), ["conv 5×5", "padding 2"], []),
+        (MaxPool2D(2), [], ["max-pool 2", "ReLU"]),
+        (Conv2D(6, 16, 5, rng), ["conv 5×5"], []),
+        (MaxPool2D(2), [], ["max-pool 2", "ReLU"]),
+        (Flatten(), [], ["flatten"]),
+        (Dense(400, 120, rng), ["dense"], ["ReLU"]),
+        (Dense(120, 84, rng), ["dense"], ["ReLU"]),
+        (Dense(84, 10, rng), ["dense"], []),
+    ]
+    figure, axis = card(4.3)
+    X, middle, counts = np.zeros((1, 28, 28, 1), np.float32), 2.7, []
+    right = stack(axis, 0.3, middle, X.shape[:3])
+    text(axis, (0.3 + right) / 2, 3.93, "1@28×28", 10, GREY)
+    text(axis, (0.3 + right) / 2, 2.07, "channels@\nheight×width", 8.5, GREY)
+    for layer, learning, others in steps:
+        X = layer.forward(X)
+        gap, width = (0.36, 0.84) if X.ndim == 4 else (0.55, 0.62)
+        arrow(axis, (right + 0.05, middle), (right + gap - 0.05, middle), head=7)
+        x, left = right + gap / 2, right + gap
+        if X.ndim == 4:
+            right = stack(axis, left, middle, X.shape[:3])
+            name = "{}@{}×{}".format(*X.shape)
+        else:
+            right, height = left + 0.13, 0.0045 * X.shape[1]
+            face = {"fc": PALE[GREY], "ec": GREY, "lw": 0.9}
+            axis.add_patch(Rectangle((left, middle - height / 2), 0.13, height, **face))
+            name = str(X.shape[1])
+        text(axis, (left + right) / 2, 3.93, name, 10, GREY)
+        y = 1.58
+        arrow(axis, (x, y), (x, middle - 0.03), BLUE if learning else GREY, 1.1, head=7)
+        if learning:
+            counts.append(learnt(layer))
+            height = 0.2 * len(learning) + 0.34
+            box(axis, x, y - height / 2, width, height, color=BLUE)
+            for line, words in enumerate(learning):
+                text(axis, x, y - 0.17 - 0.2 * line, words, 9, BLUE)
+            y -= height + 0.06
+            text(axis, x, y + 0.22, f"{counts[-1]:,}", 9.5, BLUE, weight="bold")
+        for words in others:
+            box(axis, x, y - 0.13, width, 0.26, words, size=9)
+            y -= 0.32
+    words = " + ".join(f"{count:,}" for count in counts)
+    words += f" = {sum(counts):,} numbers are learnt"
+    text(axis, 4.0, 0.38, words, 11, BLUE, weight="bold")
+    return figure
+
+
+COLUMNS = [1.42, 2.32, 3.22, 4.12, 5.02, 5.88, 6.68, 7.48]  # of the learning layers
+
+
+def alexnet_row(axis, top, channels, length, size, stride, share, classes):
+    """Draw one AlexNet, return how many numbers it learns.
+
+    Its images have so many ``channels`` and pixels; ``size`` and ``stride`` are those
+    of the first convolution; ``share`` divides the numbers of filters and neurons.
+    """
+    rng, count, height = np.random.default_rng(0), 0, 1.16
+    middle = top - height / 2
+    box(axis, 0.55, middle, 0.7, 0.6, f"{channels}@\n{length}×{length}", size=9)
+    plan = [
+        (96, size, stride, 0, 1, ["LRN", "pool 3/2"]),
+        (256, 5, 1, 2, 2, ["LRN", "pool 3/2"]),
+        (384, 3, 1, 1, 1, []),
+        (384, 3, 1, 1, 2, []),
+        (256, 3, 1, 1, 2, ["pool 3/2"]),
+        (4096, ["dropout"]),
+        (4096, ["dropout"]),
+        (classes * share, []),
+    ]
+    for x, (filters, *settings, after) in zip(COLUMNS, plan):
+        filters //= share
+        if settings:
+            size, stride, padding, groups = settings
+            made = Conv2D(channels, filters, size, rng, stride, padding, groups)
+            length = (length + 2 * padding - size) // stride + 1
+            words = [f"{size}×{size}", f"padding {padding}" if padding else ""]
+            words[1] = f"stride {stride}" if stride > 1 else words[1]
+            words += [f"{groups} groups" if groups > 1 else "", f"→ {length}×{length}"]
+        else:
+            made = Dense(channels * length**2, filters, rng)
+            words, length = ["", "from", f"{made.inputs:,}"], 1
+        channels, count = filters, count + learnt(made)
+        width = 0.78 if settings else 0.68
+        box(axis, x, middle, width, height, color=BLUE)
+        arrow(axis, (x - width / 2 - 0.12, middle), (x - width / 2, middle), head=6)
+        text(axis, x, top - 0.19, f"{filters:,}", 12, BLUE, weight="bold")
+        for line, word in enumerate(words):
+            text(axis, x, top - 0.43 - 0.19 * line, word, 9)
+        y = top - height - 0.06
+        for word in after:
+            deep = 0.25
+            if word.startswith("pool"):
+                length, deep = (length - 3) // 2 + 1, 0.44
+                word += f"\n→ {length}×{length}"
+            box(axis, x, y - deep / 2, width, deep, word, size=9)
+            y -= deep + 0.06
+    return count
+
+
+def alexnet():
+    """AlexNet of 2012, and below it the same plan for 28 × 28, an eighth as wide."""
+    figure, axis = card(6.75)
+    for number, x in enumerate(COLUMNS):
+        kind = "conv" if number < 5 else "dense"
+        text(axis, x, 5.98, f"{kind} {number + 1}", 10, GREY)
+        arrow(axis, (x, 3.76), (x, 3.24))
+        patch = {"fc": "white", "ec": "none", "pad": 1.5}
+        words = "÷ 8" if number < 7 else "classes"
+        text(axis, x, 3.53, words, 10, bbox=patch)
+    count = alexnet_row(axis, 5.8, 3, 227, 11, 4, 1, 1000)
+    text(axis, 0.2, 6.38, "AlexNet, 2012", 12, ha="left", weight="bold")
+    text(axis, 7.82, 6.38, f"{count:,} numbers", 12, BLUE, ha="right", weight="bold")
+    count = alexnet_row(axis, 3.18, 1, 28, 5, 1, 8, 10)
+    words = "The same plan for digits, one eighth as wide"
+    text(axis, 0.2, 0.92, words, 12, ha="left", weight="bold")
+    text(axis, 7.82, 0.92, f"{count:,} numbers", 12, BLUE, ha="right", weight="bold")
+    words = "large: filters, then neurons   ·   → height×width that comes out   ·   "
+    words += "pool 3/2: 3×3 cells, stride 2\nLRN: local response normalisation   ·   "
+    words += "ReLU after every blue box but the last"
+    text(axis, 4.0, 0.43, words, 9, GREY, linespacing=1.5)
+    return figure
+
+
 def banner(images, label, W1, b1, W2, b2):
     """A digit as bytes, as pixels, in 64 neurons, and as ten probabilities.
 
@@ -358,6 +593,9 @@ DIAGRAMS = {
     "one_neuron": one_neuron,
     "ten_neurons": ten_neurons,
     "network_784_64_10": network_784_64_10,
+    "convolution": convolution,
+    "lenet": lenet,
+    "alexnet": alexnet,
 }
 
 

@@ -11,7 +11,16 @@ from PIL import Image
 from course import figures, results
 
 FOLDER = Path(__file__).resolve().parents[1] / "picture"
-NAMES = ("idx_layout", "one_neuron", "ten_neurons", "network_784_64_10", "banner")
+NAMES = (
+    "idx_layout",
+    "one_neuron",
+    "ten_neurons",
+    "network_784_64_10",
+    "convolution",
+    "lenet",
+    "alexnet",
+    "banner",
+)
 
 
 @pytest.fixture(scope="module")
