@@ -1,4 +1,4 @@
-"""Speed and memory, measured in one run: `python tasks.py bench [a b c d e]`.
+"""Speed and memory, measured in one run: `python tasks.py bench [a b c d e f]`.
 
 Each part repeats its measurements in turn and prints medians and ratios; the seconds
 belong to this machine, the ratios travel.  One BLAS thread, real MNIST.
@@ -216,15 +216,23 @@ def chapters():
     total, peaks = {1: 0.0, 2: 0.0}, []
     with tempfile.TemporaryDirectory() as folder:
         for notebook in sorted((HERE / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-            line = f"  {notebook.stem:24}"
+            line, highest = f"  {notebook.stem:24}", 0.0
             for threads in total:
                 wall, peak = execute(notebook, threads, folder)
                 total[threads] += wall
                 peaks.append(peak)
                 line += f"  {threads} thread(s) {wall:6.1f} s {peak / 2**20:6.0f} MiB"
-            print(line, flush=True)
+                highest = max(highest, peak)
+            print(f"{line}  {verdict(highest)}", flush=True)
     print(f"  together: {total[1]:.0f} s with one thread, {total[2]:.0f} s with two; "
           f"peak {max(peaks) / 2**20:.0f} MiB")  # fmt: skip
+
+
+def verdict(peak):
+    """Whether a chapter's peak memory, in bytes or nan, keeps to its limit."""
+    if np.isnan(peak):
+        return "not counted"
+    return "below 1.5 GB" if peak < 1.5e9 else "ABOVE 1.5 GB"
 
 
 def execute(notebook, threads, folder):
@@ -254,7 +262,72 @@ def execute(notebook, threads, folder):
     return time.perf_counter() - start, float(done.stdout.split()[-1]) * unit
 
 
-PARTS = {"a": plain_recipe, "c": time_to_accuracy, "d": reading, "e": chapters}
+def lenet_epoch(images, y):
+    """An epoch of LeNet-5 with the layers of the course."""
+    from layers import Conv2D, Dense, Flatten, MaxPool2D, ReLU, train
+
+    rng = np.random.default_rng(0)
+    network = [
+        Conv2D(1, 6, 5, rng, padding=2, first=True), MaxPool2D(2), ReLU(),
+        Conv2D(6, 16, 5, rng), MaxPool2D(2), ReLU(), Flatten(),
+        Dense(400, 120, rng), ReLU(), Dense(120, 84, rng), ReLU(), Dense(84, 10, rng),
+    ]  # fmt: skip
+    return lambda: train(network, images, y, rng, 1)
+
+
+def torch_lenet_epoch(images, y, layout):
+    """The same in eager PyTorch, in a memory format of it; None without PyTorch."""
+    try:
+        import torch
+        from torch import nn
+    except ImportError:
+        return None
+    torch.set_num_threads(1)
+    layout = getattr(torch, layout)
+    images, y = torch.tensor(images), torch.tensor(y, dtype=torch.long)
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+        nn.Linear(84, 10),
+    ).to(memory_format=layout)  # fmt: skip
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    loss = nn.CrossEntropyLoss()
+
+    def work():
+        order = torch.randperm(len(y))
+        for start in range(0, len(y), 64):
+            batch = order[start : start + 64]
+            X = (images[batch].to(torch.float32) / 255)[:, None]
+            optimiser.zero_grad()
+            loss(model(X.contiguous(memory_format=layout)), y[batch]).backward()
+            optimiser.step()
+
+    return work
+
+
+def convolution():
+    """(f): an epoch of LeNet-5 with layers.py, beside eager PyTorch."""
+    print("(f) one epoch of LeNet-5 on 50,000 images, batches of 64, one thread")
+    images, y = mnist.load().train
+    works = {
+        "layers.py": lenet_epoch(images, y),
+        "PyTorch, eager": torch_lenet_epoch(images, y, "contiguous_format"),
+        "PyTorch, channels_last": torch_lenet_epoch(images, y, "channels_last"),
+    }
+    times = compare({name: work for name, work in works.items() if work}, 3)
+    ours = times.pop("layers.py")
+    for name, value in times.items():
+        print(f"  layers.py / {name}: {ours / value:.2f}")
+
+
+PARTS = {
+    "a": plain_recipe,
+    "c": time_to_accuracy,
+    "d": reading,
+    "e": chapters,
+    "f": convolution,
+}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

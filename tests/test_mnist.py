@@ -76,6 +76,23 @@ def test_load_is_the_stand_in_in_the_same_form(raw, monkeypatch):
     assert mnist.path("t10k-labels").parent.name == "stand-in"
 
 
+def test_epochs_are_fewer_on_the_stand_in_only(raw, monkeypatch):
+    monkeypatch.setenv("COURSE_EPOCHS", "3")
+    assert mnist.source() == "MNIST" and mnist.epochs(12) == 12
+    monkeypatch.setattr(mnist, "source", lambda: "stand-in")
+    assert [mnist.epochs(wanted) for wanted in (12, 3, 2)] == [3, 3, 2]
+    monkeypatch.delenv("COURSE_EPOCHS")
+    assert mnist.epochs(12) == 12
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "2.5", "one", "²"])
+def test_epochs_refuse_what_is_no_count(value, monkeypatch):
+    monkeypatch.setenv("COURSE_EPOCHS", value)
+    monkeypatch.setattr(mnist, "source", lambda: "stand-in")
+    with pytest.raises(ValueError, match="COURSE_EPOCHS is .* whole number from 1 up"):
+        mnist.epochs(12)
+
+
 @pytest.mark.parametrize(
     "role, wrong, words",
     [

@@ -1,5 +1,6 @@
 """What a reader on GitHub sees must be whole, clean and current."""
 
+import ast
 import base64
 import json
 import re
@@ -7,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from course import results
+
 HERE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((HERE / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+LAYERS = HERE / "notebooks" / "layers.py"
+MODULES = [LAYERS, *sorted((HERE / "notebooks" / "course").glob("*.py"))]
 MIMES = {"text/plain", "text/markdown", "image/png"}
 LEAKS = re.compile(r"/root/|/home/|/Users/|/tmp/|/work/|[A-Z]:\\\\|0x[0-9a-f]{6,}")
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -24,6 +29,11 @@ def source(cell):
     return "".join(cell["source"])
 
 
+def ignored(cell):
+    """Whether nbval is told not to compare what a cell shows."""
+    return "nbval-ignore-output" in cell["metadata"].get("tags", [])
+
+
 def outputs(path):
     """Every output of a notebook, with the number of its cell."""
     for cell in cells(path):
@@ -36,8 +46,8 @@ def printed(cell):
     return "".join("".join(output.get("text", [])) for output in cell["outputs"])
 
 
-def test_there_are_five_chapters():
-    assert [path.name[:2] for path in NOTEBOOKS][:5] == ["01", "02", "03", "04", "05"]
+def test_there_are_seven_chapters():
+    assert [path.stem for path in NOTEBOOKS] == list(results.CHAPTERS)
 
 
 @by_name
@@ -128,11 +138,52 @@ def test_the_test_set_is_opened_in_one_cell(path):
 
 
 @by_name
+def test_what_is_not_compared_shows_something(path):
+    for cell in cells(path):
+        if ignored(cell):
+            assert cell["outputs"], f"nothing to ignore:\n{source(cell)}"
+
+
+def trains_in_view(cell):
+    """Whether a cell itself, not a function in it, trains and prints its epochs."""
+    rest = list(ast.parse(source(cell)).body)
+    while rest:
+        node = rest.pop()
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            continue
+        rest += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("train"):
+            if any(keyword.arg == "validation" for keyword in node.keywords):
+                return True
+    return False
+
+
+@by_name
+def test_a_training_that_prints_its_seconds_is_not_compared(path):
+    for cell in cells(path):
+        assert ignored(cell) or not trains_in_view(cell), source(cell)
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, *MODULES], ids=lambda path: path.stem)
 def test_course_needs_no_framework(path):
-    text = "\n".join(map(source, cells(path)))
+    text = path.read_text("utf-8")
+    if path in NOTEBOOKS:
+        text = "\n".join(map(source, cells(path)))
     assert not re.search(
         r"^\s*(?:import|from) (?:torch|tensorflow|keras|jax)", text, re.M
     )
+
+
+def test_layers_are_written_like_the_chapters():
+    text = LAYERS.read_text("utf-8")
+    assert not re.search(r"\b[Ss]imply\b|\b[Jj]ust\b|TODO", text)
+    assert not re.search(r"np\.random\.(?!Generator)", text)  # an rng is passed along
+    modules = re.findall(r"^\s*(?:import|from) (\w+)", text, re.M)
+    assert set(modules) == {"time", "numpy"}
+    tree = ast.parse(text)
+    named = [n for n in tree.body if isinstance(n, (ast.ClassDef, ast.FunctionDef))]
+    for node in [tree, *named]:
+        assert ast.get_docstring(node), getattr(node, "name", "layers.py")
 
 
 def links(text):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -107,6 +108,28 @@ def test_render_and_bench_refuse_the_stand_in(monkeypatch):
     for command in (tasks.render, tasks.bench):
         with pytest.raises(SystemExit, match="MNIST"):
             command([])
+
+
+@pytest.mark.parametrize(
+    "source, given, used",
+    [("stand-in", None, "1"), ("stand-in", "3", "3"), ("MNIST", None, None)],
+)
+def test_trainings_are_short_on_the_stand_in(source, given, used, monkeypatch):
+    seen = []
+
+    def start(command, env, **_):
+        seen.append(env.get("COURSE_EPOCHS"))
+        return SimpleNamespace(wait=lambda: 0)
+
+    monkeypatch.delenv("COURSE_EPOCHS", raising=False)
+    if given:
+        monkeypatch.setenv("COURSE_EPOCHS", given)
+    monkeypatch.setattr(tasks, "set_up", lambda *_: sys.executable)
+    monkeypatch.setattr(tasks, "get_data", lambda *_: source)
+    monkeypatch.setattr(tasks.subprocess, "Popen", start)
+    monkeypatch.setattr(tasks, "call", lambda *arguments: start(*arguments).wait())
+    assert tasks.test([]) == 0
+    assert seen == [used] * 3
 
 
 def notebook(*sources):

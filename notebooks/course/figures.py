@@ -148,7 +148,13 @@ def stored_contents(file):
     return None if text is None else json.loads(text)
 
 
-def _png(figure, held):
+def stored_repeats(file):
+    """Whether the picture in a PNG file says that every machine draws the same."""
+    with Image.open(file) as picture:
+        return picture.info.get("Repeats") != "no"
+
+
+def _png(figure, held, repeats):
     """A figure as the bytes of a PNG of 256 colours, with what it holds as a text."""
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png", dpi=100)
@@ -156,22 +162,27 @@ def _png(figure, held):
         texts = PngInfo()
         texts.add_text("Software", picture.info["Software"])
         texts.add_text("Contents", held)
+        if not repeats:
+            texts.add_text("Repeats", "no")
         flat = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
         flat.save(small, format="png", optimize=True, pnginfo=texts)
     return small.getvalue()
 
 
-def show(figure, name, alt):
+def show(figure, name, alt, repeats=True):
     """Show a figure in the page, with ``alt`` for those who do not see it, and save it.
 
     It is saved as results/``name``.png ("chapter/figure"), together with what its axes
-    hold; a saved figure that holds the same is left as it is.
+    hold; a saved figure that holds the same is left as it is.  ``repeats=False`` is for
+    what comes from a network trained in float32, a little different on each machine:
+    then any saved figure is left as it is, until ``tasks.py render`` makes it anew.
     """
     held = contents(figure)
-    png = _png(figure, json.dumps(held))
+    png = _png(figure, json.dumps(held), repeats)
     plt.close(figure)
     file = results.path(f"{name}.png")
-    if not file.exists() or not results.agree(stored_contents(file), held):
+    kept = file.exists() and (not repeats or results.agree(stored_contents(file), held))
+    if not kept:
         file.write_bytes(png)
     display(
         {"image/png": png, "text/plain": alt},

@@ -139,6 +139,8 @@ CHAPTERS = (
     "03_single_neuron",
     "04_neural_network",
     "05_better_training",
+    "06_convolution",
+    "07_alexnet",
 )
 
 
@@ -183,6 +185,8 @@ FRENCH = {
     "784-64-10 network, all five ideas, 30 epochs": (
         "réseau 784-64-10, les cinq idées, 30 époques"
     ),
+    "LeNet-5": "LeNet-5",
+    "AlexNet, one eighth as wide": "AlexNet, huit fois plus étroit",
 }
 
 
@@ -222,9 +226,13 @@ def table(readme="README.md"):
 
 
 def minutes(chapter):
-    """The time to read a chapter, at 100 words a minute, rounded to five minutes."""
-    notebook = next((REPOSITORY / "notebooks").glob(f"{chapter}_*.ipynb"))
-    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    """The time to read a chapter, at 100 words a minute, rounded to five minutes.
+
+    It is 0 for a chapter that is announced in the READMEs and not written yet.
+    """
+    notebooks = (REPOSITORY / "notebooks").glob(f"{chapter}_*.ipynb")
+    pages = [json.loads(notebook.read_text("utf-8")) for notebook in notebooks]
+    cells = [cell for page in pages for cell in page["cells"]]
     prose = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
     return 5 * round(len(" ".join(prose).split()) / 500)
 
