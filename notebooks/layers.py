@@ -95,6 +95,7 @@ class ReLU:
         return "ReLU()"
 
     def forward(self, X, training=False):
+        check(self, X, *np.shape(X))
         self.Y = np.maximum(X, 0)
         return self.Y
 
@@ -313,7 +314,7 @@ class Dropout:
 
     def forward(self, X, training=False):
         check(self, X, *np.shape(X))
-        self.mask = None
+        self.shape, self.mask = X.shape, None
         if not training or self.rate == 0:
             return X
         kept = self.rng.random(X.shape, dtype=X.dtype) >= self.rate
@@ -321,6 +322,7 @@ class Dropout:
         return X * self.mask
 
     def backward(self, dY):
+        check(self, dY, *self.shape)
         return dY if self.mask is None else dY * self.mask
 
 
@@ -349,7 +351,12 @@ def softmax_cross_entropy(logits, y):
     """
     check("softmax_cross_entropy", logits, len(y), "classes")
     classes = logits.shape[1]
-    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes:
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        raise ValueError(
+            f"softmax_cross_entropy got labels of shape {y.shape} and type {y.dtype}, "
+            f"expected whole numbers of shape ({len(y)},)."
+        )
+    if y.min() < 0 or y.max() >= classes:
         raise ValueError(
             f"softmax_cross_entropy got labels from {y.min()} to {y.max()}, "
             f"expected whole numbers from 0 to {classes - 1}."
