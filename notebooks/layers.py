@@ -9,8 +9,8 @@ last ``forward``, so each ``backward`` belongs to the ``forward`` before it.
 Two shapes of data occur.  Images are (channels, height, width, n), with the examples
 LAST: what one pixel is in n images lies side by side in memory, and that makes these
 layers fast.  After ``Flatten`` rows are examples again: (n, features).  What comes as
-float32 goes out as float32, what comes as float64 as float64; a layer is made for one
-of the two, and refuses the other.
+float32 goes out as float32, what comes as float64 as float64; a layer with weights is
+made for one of the two, and refuses the other.
 """
 
 import time
@@ -129,8 +129,8 @@ class Conv2D:
         whole(self, smallest=0, padding=padding)
         if channels % groups or filters % groups:
             raise ValueError(
-                f"{self}: {groups} groups divide neither evenly into {channels} "
-                f"channels nor {filters} filters; both must be multiples of it."
+                f"{self}: {channels} channels and {filters} filters, "
+                f"expected multiples of {groups}, the number of groups."
             )
         shape = (filters, channels // groups, size, size)
         self.weights = rng.standard_normal(shape, dtype=dtype)
@@ -147,7 +147,8 @@ class Conv2D:
         if min(self.image) + 2 * self.padding < self.size:
             raise ValueError(
                 f"{self} got images of {self.image[0]} x {self.image[1]} pixels, "
-                f"smaller than its filters, even with a padding of {self.padding}."
+                f"smaller than its filters of {self.size} x {self.size}, "
+                f"even with a padding of {self.padding}."
             )
         windows = self._windows(X)
         self.columns = reuse(self.columns, windows.shape, X.dtype)
@@ -219,7 +220,7 @@ class MaxPool2D:
         if min(X.shape[1:3]) < self.size:
             raise ValueError(
                 f"{self} got images of {X.shape[1]} x {X.shape[2]} pixels, "
-                f"smaller than its windows."
+                f"smaller than its windows of {self.size} x {self.size}."
             )
         first, *others = self._cells(X)
         Y = first.copy()
@@ -250,17 +251,19 @@ class MaxPool2D:
 class LocalResponseNorm:
     """Each number is divided by what its neighbour channels show in the same place.
 
-    ``Y = X / (k + alpha * S) ** beta``, where S is the sum of X² over the ``size``
-    channels around the number's own (fewer at the ends).  The defaults are those of
+    ``Y = X / (k + alpha * S) ** beta``, where S is the sum of X² over ``size``
+    channels, the number's own in their middle (fewer at the ends).  The defaults are those of
     Krizhevsky et al. 2012, section 3.3.  ``X`` and ``Y`` are (channels, height,
     width, n).
     """
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, k=2.0):
-        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.size, self.alpha, self.beta, self.k = size, alpha, float(beta), k
         whole(self, size=size)
         if size % 2 == 0:
             raise ValueError(f"{self}: the size must be odd, as many on either side.")
+        if alpha < 0 or k < 0:
+            raise ValueError(f"{self}: alpha {alpha} and k {k} must not be negative.")
 
     def __repr__(self):
         return f"LocalResponseNorm({self.size})"
@@ -436,7 +439,9 @@ def constant(progress):
     return 1.0
 
 
-@np.errstate(over="ignore", invalid="ignore")  # the loss is looked at instead
+@np.errstate(
+    over="ignore", invalid="ignore", divide="ignore"
+)  # the loss is looked at instead
 def train(
     network, images, y, rng, epochs, batch_size=64, learning_rate=0.02, momentum=0.9,
     weight_decay=0.0, schedule=constant, vary=None, validation=None,
@@ -446,8 +451,10 @@ def train(
     ``schedule`` and ``vary`` are those of chapter 5.  With ``validation``, a pair of
     images and labels, a line is printed after each epoch: the mean loss of its batches,
     the accuracy on validation, and the seconds that both took.  Returns these
-    accuracies.  Raises FloatingPointError when the loss is no longer a number.
+    accuracies.  Raises FloatingPointError when the loss of a batch is not a number.
     """
+    if len(images) != len(y):
+        raise ValueError(f"train got {len(images)} images, but {len(y)} labels.")
     optimiser = SGD(network, momentum, weight_decay)
     dtype = parameters(network)[0].dtype.type
     curve = []
