@@ -252,9 +252,9 @@ class LocalResponseNorm:
     """Each number is divided by what its neighbour channels show in the same place.
 
     ``Y = X / (k + alpha * S) ** beta``, where S is the sum of X² over ``size``
-    channels, the number's own in their middle (fewer at the ends).  The defaults are those of
-    Krizhevsky et al. 2012, section 3.3.  ``X`` and ``Y`` are (channels, height,
-    width, n).
+    channels, the number's own in their middle (fewer at the ends).  The defaults are
+    those of Krizhevsky et al. 2012, section 3.3.  ``X`` and ``Y`` are (channels,
+    height, width, n).
     """
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, k=2.0):
@@ -439,9 +439,7 @@ def constant(progress):
     return 1.0
 
 
-@np.errstate(
-    over="ignore", invalid="ignore", divide="ignore"
-)  # the loss is looked at instead
+@np.errstate(all="ignore")  # the loss is looked at instead
 def train(
     network, images, y, rng, epochs, batch_size=64, learning_rate=0.02, momentum=0.9,
     weight_decay=0.0, schedule=constant, vary=None, validation=None,
