@@ -39,6 +39,24 @@ def check(layer, X, *expected):
         raise ValueError(f"{layer} got numbers of type {dtype}, expected {wanted}.")
 
 
+def check_room(layer, image, size, padding=0):
+    """Refuse images (height, width) in which no window has room, with a ValueError."""
+    if min(image) + 2 * padding < size:
+        raise ValueError(
+            f"{layer} got images of {image[0]} x {image[1]} pixels, smaller than its "
+            f"windows of {size} x {size}, even with a padding of {padding}."
+        )
+
+
+def check_loss(loss, epoch, step, learning_rate):
+    """Refuse a loss that is not a number, with a FloatingPointError."""
+    if not np.isfinite(loss):
+        raise FloatingPointError(
+            f"The loss became {loss} in epoch {epoch + 1}, step {step + 1}. Build the "
+            f"network anew and try a learning rate smaller than {learning_rate}."
+        )
+
+
 def whole(layer, smallest=1, **numbers):
     """Refuse settings that are no whole numbers, or too small, with a ValueError."""
     for name, value in numbers.items():
@@ -144,12 +162,7 @@ class Conv2D:
     def forward(self, X, training=False):
         check(self, X, self.channels, "height", "width", "n")
         self.image = X.shape[1:3]
-        if min(self.image) + 2 * self.padding < self.size:
-            raise ValueError(
-                f"{self} got images of {self.image[0]} x {self.image[1]} pixels, "
-                f"smaller than its filters of {self.size} x {self.size}, "
-                f"even with a padding of {self.padding}."
-            )
+        check_room(self, self.image, self.size, self.padding)
         windows = self._windows(X)
         self.columns = reuse(self.columns, windows.shape, X.dtype)
         np.copyto(self.columns, windows)  # one column for each place of each image
@@ -217,11 +230,7 @@ class MaxPool2D:
 
     def forward(self, X, training=False):
         check(self, X, "channels", "height", "width", "n")
-        if min(X.shape[1:3]) < self.size:
-            raise ValueError(
-                f"{self} got images of {X.shape[1]} x {X.shape[2]} pixels, "
-                f"smaller than its windows of {self.size} x {self.size}."
-            )
+        check_room(self, X.shape[1:3], self.size)
         first, *others = self._cells(X)
         Y = first.copy()
         for cell in others:
@@ -236,7 +245,7 @@ class MaxPool2D:
         for cell, dcell in zip(self._cells(self.X), self._cells(dX)):
             largest = (cell == self.Y) & free
             dcell += dY * largest
-            free ^= largest
+            free &= ~largest
         return dX
 
     def _cells(self, X):
@@ -463,12 +472,7 @@ def train(
             picked = images[batch] if vary is None else vary(images[batch], rng)
             logits = forward(network, inputs(picked, dtype), training=True)
             loss, dlogits = softmax_cross_entropy(logits, y[batch])
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"The loss became {loss} in epoch {epoch + 1}, step "
-                    f"{first // batch_size + 1}. Build the network anew and try a "
-                    f"learning rate smaller than {learning_rate}."
-                )
+            check_loss(loss, epoch, first // batch_size, learning_rate)
             losses.append(loss)
             backward(network, dlogits)
             progress = (epoch + first / len(y)) / epochs

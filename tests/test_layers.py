@@ -718,7 +718,7 @@ def check_errors_of_arrays(layers):
     double = layers.Dense(6, 3, rng, np.float64)
     refused(("Dense(6, 3)", "float32", "expected float64."), double.forward, rows)
     large = layers.Conv2D(1, 2, 5, rng, padding=1)
-    words = "Conv2D(1, 2, 5)", "2 x 4", "smaller than its filters", "padding of 1"
+    words = "Conv2D(1, 2, 5)", "2 x 4", "smaller than its windows", "padding of 1"
     refused(words, large.forward, images[:1, :2, :4])
     for bad in (images[:, :2], images[:, :, :2]):
         size = f"{bad.shape[1]} x {bad.shape[2]} pixels"
