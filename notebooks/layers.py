@@ -66,16 +66,6 @@ def whole(layer, smallest=1, **numbers):
             )
 
 
-def reuse(array, shape, dtype):
-    """``array`` if it has this shape and dtype, otherwise a new one, filled with 0.
-
-    Asking the system for megabytes at every step would cost more than filling them.
-    """
-    if array is None or array.shape != shape or array.dtype != dtype:
-        return np.zeros(shape, dtype)
-    return array
-
-
 class Dense:
     """A fully connected layer: ``Y = X @ weights + bias``, as in chapter 4.
 
@@ -154,7 +144,6 @@ class Conv2D:
         self.weights = rng.standard_normal(shape, dtype=dtype)
         self.weights *= np.sqrt(2 / np.prod(shape[1:]))
         self.bias = np.zeros(filters, dtype)
-        self.padded = self.columns = self.dcolumns = None
 
     def __repr__(self):
         return f"Conv2D({self.channels}, {self.filters}, {self.size})"
@@ -164,8 +153,7 @@ class Conv2D:
         self.image = X.shape[1:3]
         check_room(self, self.image, self.size, self.padding)
         windows = self._windows(X)
-        self.columns = reuse(self.columns, windows.shape, X.dtype)
-        np.copyto(self.columns, windows)  # one column for each place of each image
+        self.columns = np.ascontiguousarray(windows)  # one column for each window
         Y = self._by_group(self.weights) @ self._by_group(self.columns, 3)
         Y = Y.reshape(self.filters, *windows.shape[3:])
         Y += self.bias[:, None, None, None]
@@ -178,20 +166,14 @@ class Conv2D:
         self.dweights = (dY @ columns.swapaxes(1, 2)).reshape(self.weights.shape)
         if self.first:
             return None
-        self.dcolumns = reuse(self.dcolumns, self.columns.shape, dY.dtype)
-        weights = self._by_group(self.weights).swapaxes(1, 2)
-        np.matmul(weights, dY, out=self._by_group(self.dcolumns, 3))
-        return self._add_up(self.dcolumns)
+        dcolumns = self._by_group(self.weights).swapaxes(1, 2) @ dY
+        return self._add_up(dcolumns.reshape(self.columns.shape))
 
     def _windows(self, X):
         """A view of every window: (channels, size, size, height', width', n)."""
         p, s = self.padding, self.stride
         if p:
-            channels, height, width, n = X.shape
-            shape = (channels, height + 2 * p, width + 2 * p, n)
-            self.padded = reuse(self.padded, shape, X.dtype)  # its border stays 0
-            self.padded[:, p:-p, p:-p] = X
-            X = self.padded
+            X = np.pad(X, ((0, 0), (p, p), (p, p), (0, 0)))
         windows = sliding_window_view(X, (self.size, self.size), axis=(1, 2))
         return windows[:, ::s, ::s].transpose(0, 4, 5, 1, 2, 3)
 

@@ -627,12 +627,6 @@ def check_reuse(layers):
                     agree(came, expected)
             for A, copied in held:
                 assert np.array_equal(A, copied), f"{layer} changed it afterwards"
-    layer, X = layers.Conv2D(1, 2, 3, rng, padding=1), np.ones((1, 4, 4, 2))
-    buffers = []
-    for _ in range(2):
-        layer.backward(layer.forward(X.astype(np.float32)))
-        buffers.append((layer.padded, layer.columns, layer.dcolumns))
-    assert all(one is other for one, other in zip(*buffers))  # no new memory
 
 
 def peak(action):
@@ -1035,22 +1029,25 @@ FAULTS = [
      "self._by_group(dY)[::-1], self._by_group(self.columns, 3)[::-1]",
      BY_LOOPS, BY_SLOPES, check_whole_network),
     ("padding on one side only",
-     "self.padded[:, p:-p, p:-p] = X", "self.padded[:, p:-p, : -2 * p] = X",
+     "((0, 0), (p, p), (p, p), (0, 0))", "((0, 0), (p, p), (0, 2 * p), (0, 0))",
      BY_LOOPS, check_conv_against_scipy),
     ("padding on one side of the gradient only",
      "dX[:, p : p + height, p : p + width]", "dX[:, p : p + height, :width]",
      BY_LOOPS, BY_SLOPES, check_conv_against_scipy),
     ("border of the padded images not 0",
-     "return np.zeros(shape, dtype)", "return np.ones(shape, dtype)",
+     "(p, p), (0, 0)))", "(p, p), (0, 0)), constant_values=1)",
      BY_LOOPS, check_conv_against_scipy),
-    ("columns not filled again", "np.copyto(self.columns, windows)",
-     "self.columns.any() or np.copyto(self.columns, windows)", check_reuse, BY_SLOPES),
+    ("columns not filled again", "self.columns = np.ascontiguousarray(windows)",
+     "old = getattr(self, 'columns', windows[..., :0]); "
+     "same = old.shape == windows.shape; "
+     "self.columns = old if same else np.ascontiguousarray(windows)",
+     check_reuse, BY_SLOPES),
     ("gradient returned in a buffer",
      "dX = np.zeros((channels, height + 2 * p, width + 2 * p, n), dcolumns.dtype)",
      "shape = (channels, height + 2 * p, width + 2 * p, n); "
-     "self.dX = dX = reuse(getattr(self, 'dX', None), shape, dcolumns.dtype); "
+     "same = getattr(self, 'dX', np.zeros(0)).shape == shape; "
+     "self.dX = dX = self.dX if same else np.zeros(shape, dcolumns.dtype); "
      "dX[:] = 0", check_reuse),
-    ("buffers never used again", "if array is None or", "if True or", check_reuse),
     ("first layer not first", "if self.first:", "if False:", check_first_layer),
     ("start of a convolution without its size",
      "np.sqrt(2 / np.prod(shape[1:]))", "np.sqrt(2 / shape[1])", check_start),
