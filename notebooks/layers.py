@@ -245,7 +245,7 @@ class LocalResponseNorm:
     ``Y = X / (k + alpha * S) ** beta``, where S is the sum of X² over ``size``
     channels, the number's own in their middle (fewer at the ends).  The defaults are
     those of Krizhevsky et al. 2012, section 3.3.  ``X`` and ``Y`` are (channels,
-    height, width, n).
+    height, width, n).  With k = 0, a number and its neighbours must not all be 0.
     """
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, k=2.0):
