@@ -226,13 +226,9 @@ def table(readme="README.md"):
 
 
 def minutes(chapter):
-    """The time to read a chapter, at 100 words a minute, rounded to five minutes.
-
-    It is 0 for a chapter that is announced in the READMEs and not written yet.
-    """
-    notebooks = (REPOSITORY / "notebooks").glob(f"{chapter}_*.ipynb")
-    pages = [json.loads(notebook.read_text("utf-8")) for notebook in notebooks]
-    cells = [cell for page in pages for cell in page["cells"]]
+    """The time to read a chapter, at 100 words a minute, rounded to five minutes."""
+    notebook = next((REPOSITORY / "notebooks").glob(f"{chapter}_*.ipynb"))
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
     prose = ["".join(c["source"]) for c in cells if c["cell_type"] == "markdown"]
     return 5 * round(len(" ".join(prose).split()) / 500)
 
