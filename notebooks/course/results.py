@@ -57,7 +57,11 @@ def _write_json(file, value):
     """Write ``value`` unless the file already says the same; return it as stored."""
     text = json.dumps(value, indent=1, default=_plain, allow_nan=False) + "\n"
     value = json.loads(text)
-    if not file.exists() or not agree(value, json.loads(file.read_text("utf-8"))):
+    try:
+        same = agree(value, json.loads(file.read_text("utf-8")))
+    except (FileNotFoundError, ValueError):  # none yet, or a damaged one
+        same = False
+    if not same:
         file.write_text(text, "utf-8", newline="\n")
     return value
 
@@ -67,16 +71,27 @@ def write(chapter, metrics):
     _write_json(path(f"{chapter}/metrics.json"), {"data": mnist.source(), **metrics})
 
 
+def _runs(chapter):
+    """Each folder that holds ``chapter``'s results on this data, with its numbers.
+
+    This run's own comes first, then the one of the repository.
+    """
+    stored = STORED if mnist.source() == "MNIST" else STORED / "stand-in"
+    for folder in (root(), stored):
+        file = folder / chapter / "metrics.json"
+        if file.exists():
+            metrics = json.loads(file.read_text("utf-8"))
+            if metrics["data"] == mnist.source():
+                yield folder, metrics
+
+
 def read(chapter):
     """The numbers that ``chapter`` wrote on the data of this run, as a dictionary.
 
     Raises FileNotFoundError, with what to do next, when that chapter has not been run.
     """
-    name = f"{chapter}/metrics.json"
-    stored = [STORED] if mnist.source() == "MNIST" else [STORED / "stand-in"]
-    for folder in [root(), *stored]:
-        if (folder / name).exists():
-            return json.loads((folder / name).read_text("utf-8"))
+    for _, metrics in _runs(chapter):
+        return metrics
     raise FileNotFoundError(
         f"{chapter} has not been run on this data ({mnist.source()}) yet. "
         f"Open notebooks/{chapter}.ipynb, run it, and come back."
@@ -104,33 +119,93 @@ def study(name, compute):
 
 
 def save_arrays(name, **arrays):
-    """Save named arrays as ``name``.npz ("chapter/weights"), without pickle."""
+    """Save named arrays as ``name``.npz ("chapter/weights"), without pickle.
+
+    A file that holds the same, to nine digits (float32: to six), is left as it is.
+    """
     if any(array.dtype.hasobject for array in arrays.values()):
         raise ValueError(f"{name}: an array of objects would need pickle")
     file = path(f"{name}.npz")
-    if file.exists():
-        with np.load(file, allow_pickle=False) as old:
-            same = set(old.files) == set(arrays) and all(
-                old[key].dtype == value.dtype
-                and old[key].shape == value.shape
-                and np.allclose(old[key], value, rtol=1e-9, atol=1e-9)
-                for key, value in arrays.items()
-            )
-        if same:
-            return
-    np.savez(file, **arrays)
+    old = _arrays(file) or {}
+    if old.keys() != arrays.keys() or not all(
+        same_array(old[key], value) for key, value in arrays.items()
+    ):
+        np.savez(file, **arrays)
+
+
+def _arrays(file):
+    """The arrays in an .npz file, by name; None where it is missing or damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception:  # zipfile and NumPy have a dozen ways to say that it is damaged
+        return None
+
+
+def same_array(old, new):
+    """Whether two arrays have one dtype and shape, and agree up to rounding."""
+    if old.dtype != new.dtype or old.shape != new.shape:
+        return False
+    if new.dtype.kind != "f":
+        return np.array_equal(old, new)
+    tolerance = 1e-6 if new.dtype == np.float32 else 1e-9
+    return np.allclose(old, new, rtol=tolerance, atol=tolerance)
 
 
 def load_arrays(name):
-    """The arrays that ``save_arrays`` stored on the data of this run, by name."""
-    read(
-        name.split("/")[0]
-    )  # the same data, or a sentence that says which chapter to run
-    file = root() / f"{name}.npz"
-    if not file.exists():
-        file = STORED / f"{name}.npz"
-    with np.load(file, allow_pickle=False) as arrays:
-        return dict(arrays)
+    """The arrays that ``save_arrays`` stored on the data of this run, by name.
+
+    Raises FileNotFoundError or ValueError, with what to do next, when the chapter has
+    not been run on this data, or when its file is missing or damaged.
+    """
+    chapter = name.split("/")[0]
+    read(chapter)
+    files = [folder / f"{name}.npz" for folder, _ in _runs(chapter)]
+    file = next((file for file in files if file.exists()), files[-1])
+    arrays = _arrays(file)
+    if arrays is not None:
+        return arrays
+    help = f"Open notebooks/{chapter}.ipynb and run it"
+    if mnist.source() == "MNIST":
+        help += ", or bring the file back with `git checkout results`"
+    if file.exists():
+        raise ValueError(f"{_shown(file)} is damaged, or no file of arrays. {help}.")
+    raise FileNotFoundError(f"{_shown(file)} is missing. {help}.")
+
+
+def _shown(file):
+    """The name of a file for a reader: seen from the repository, if it is in there."""
+    inside = file.is_relative_to(REPOSITORY)
+    return (file.relative_to(REPOSITORY) if inside else file).as_posix()
+
+
+def save_start(chapter, parameters, rng):
+    """Save where a training starts: its first parameters, and the generator after them.
+
+    ``parameters`` are arrays in the order of the layers.  ``load_start`` gives a
+    generator that goes on with the same random numbers.
+    """
+    state = json.dumps(rng.bit_generator.state, sort_keys=True)
+    arrays = {f"P{index:02}": P for index, P in enumerate(parameters)}
+    save_arrays(f"{chapter}/start", generator=np.array(state), **arrays)
+
+
+def load_start(chapter):
+    """The parameters that a chapter's training starts from, and its generator.
+
+    Raises ValueError when the file does not hold them (see ``load_arrays`` also).
+    """
+    arrays = load_arrays(f"{chapter}/start")
+    names = [f"P{index:02}" for index in range(len(arrays) - 1)]
+    rng = np.random.default_rng()
+    try:
+        rng.bit_generator.state = json.loads(str(arrays["generator"]))
+        return [arrays[name] for name in names], rng
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(
+            f"start.npz of {chapter} holds {', '.join(sorted(arrays))}, which is not "
+            f"the start of a training. Open notebooks/{chapter}.ipynb and run it."
+        ) from None
 
 
 CHAPTERS = (
@@ -141,6 +216,9 @@ CHAPTERS = (
     "05_better_training",
     "06_convolution",
     "07_alexnet",
+    "08_pytorch",
+    "09_tensorflow",
+    "10_speed",
 )
 
 
@@ -153,7 +231,7 @@ def ladder(chapter):
     rows = ["| model | chapter | validation accuracy |", "|:--|:--|--:|"]
     for name in CHAPTERS[: CHAPTERS.index(chapter) + 1]:
         try:
-            steps = read(name)["ladder"]
+            steps = read(name).get("ladder", [])
         except FileNotFoundError:
             continue
         rows += [f"| {m} | {name[:2]} | {accuracy:.2f} % |" for m, accuracy in steps]
@@ -187,6 +265,7 @@ FRENCH = {
     ),
     "LeNet-5": "LeNet-5",
     "AlexNet, one eighth as wide": "AlexNet, huit fois plus étroit",
+    "from scratch": "à partir de zéro",
 }
 
 
@@ -203,7 +282,7 @@ def table(readme="README.md"):
             metrics = read(chapter)
         except FileNotFoundError:
             continue
-        headlines = metrics["headlines"]
+        headlines = metrics.get("headlines", [])
         for index, line in enumerate(headlines):
             number = {
                 k: f"{line[k]:.2f}"
@@ -225,6 +304,50 @@ def table(readme="README.md"):
     return "\n".join(rows)
 
 
+TWELVE = {
+    "README.md": (
+        "| network | implementation | test accuracy | seconds per epoch, relative to "
+        "the fastest | parameters |"
+    ),
+    "README.fr.md": (
+        "| réseau | implémentation | exactitude sur le test | secondes par époque, "
+        "relatives au plus rapide | paramètres |"
+    ),
+}
+
+
+def _number(value, digits, point):
+    """A number with a decimal point and commas, or a decimal comma and thin spaces."""
+    text = f"{value:,.{digits}f}"
+    return text if point == "." else text.replace(",", "\u202f").replace(".", ",")
+
+
+def twelve(readme="README.md"):
+    """The table of all twelve networks as Markdown, in the language of a README.
+
+    Chapter 10's metrics hold "twelve": a list of {"network", "implementation", "test",
+    "spread", "seeds", "relative", "parameters", "lines"}.  Empty where there are none.
+    """
+    try:
+        lines = read("10_speed")["twelve"]
+    except (FileNotFoundError, KeyError):
+        return ""
+    _, several, _, point = WORDS[readme]
+    rows = [TWELVE[readme], "|:--|:--|:--|--:|--:|"]
+    for line in lines:
+        names = [line["network"], line["implementation"]]
+        if point == ",":
+            names = [FRENCH.get(name, name) for name in names]
+        accuracy = f"{_number(line['test'], 2, point)} %"
+        if line["seeds"] > 1:
+            spread = _number(line["spread"], 2, point)
+            accuracy += f" ({several.format(line['seeds'], spread)})"
+        relative = _number(line["relative"], 1, point)
+        cells = [accuracy, relative, _number(line["parameters"], 0, point)]
+        rows.append(f"| {' | '.join(names + cells)} |")
+    return "\n".join(rows)
+
+
 def minutes(chapter):
     """The time to read a chapter, at 100 words a minute, rounded to five minutes."""
     notebook = next((REPOSITORY / "notebooks").glob(f"{chapter}_*.ipynb"))
@@ -234,11 +357,13 @@ def minutes(chapter):
 
 
 def filled(name):
-    """The text of a README, with its table and its reading times computed anew."""
+    """The text of a README, with its tables and its reading times computed anew."""
     text = (REPOSITORY / name).read_text("utf-8")
-    before, rest = text.split("<!-- results -->")
-    after = rest.split("<!-- /results -->")[1]
-    text = f"{before}<!-- results -->\n\n{table(name)}\n\n<!-- /results -->{after}"
+    for mark, rows in (("results", table(name)), ("twelve", twelve(name))):
+        if f"<!-- {mark} -->" in text:
+            before, rest = text.split(f"<!-- {mark} -->")
+            after = rest.split(f"<!-- /{mark} -->")[1]
+            text = f"{before}<!-- {mark} -->\n\n{rows}\n\n<!-- /{mark} -->{after}"
     return re.sub(
         r"<!-- minutes (\d\d) -->[^|]*",
         lambda mark: f"<!-- minutes {mark[1]} -->{minutes(mark[1])} min ",
