@@ -6,9 +6,13 @@
     python3 tasks.py bench    measure speed and memory (on MNIST)
     python3 tasks.py render   for maintainers: make all that is computed anew (on MNIST)
 
+Chapters 8 and 9 need PyTorch and TensorFlow: with ``--frameworks``, each command has
+these too, and Dask, in an environment of its own; without it, it leaves the two out.
+
 On Windows, write ``py tasks.py`` instead.  The packages go to the folder .venv beside
-this file; nothing else on the machine is touched.  Further arguments of ``lab`` go to
-JupyterLab (``--no-browser``, ``--port 9000``), those of ``test`` to pytest.
+this file, with ``--frameworks`` to .venv-frameworks; nothing else on the machine is
+touched.  Further arguments of ``lab`` go to JupyterLab (``--no-browser``,
+``--port 9000``), those of ``test`` to pytest.
 """
 
 import sys
@@ -33,7 +37,9 @@ HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE / "notebooks"
 CORE = ("requirements.txt",)
 TESTS = ("requirements.txt", "requirements-test.txt")
-USAGE = __doc__.split("\n\n")[1]
+EXTRAS = "requirements-frameworks.txt"
+WITH_FRAMEWORKS = ("08", "09")  # the chapters that need them
+USAGE = "\n\n".join(__doc__.split("\n\n")[1:3])
 
 
 def say(text):
@@ -42,36 +48,65 @@ def say(text):
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
-def chapters():
-    """The notebooks, in the order of their numbers."""
-    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+def chapters(without=()):
+    """The notebooks in order of their numbers, ``without`` those of some numbers."""
+    pages = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    return [page for page in pages if page.name[:2] not in without]
+
+
+def taken(flag, arguments):
+    """Take a flag out of the list of arguments; return whether it was in it."""
+    there = flag in arguments
+    arguments[:] = [argument for argument in arguments if argument != flag]
+    return there
+
+
+def left_out(frameworks, numbers=WITH_FRAMEWORKS):
+    """Return the numbers of the chapters to leave out, after one line that says so."""
+    there = [page for page in chapters() if page.name[:2] in numbers]
+    if frameworks or not there:
+        return ()
+    names = "8 and 9" if numbers == WITH_FRAMEWORKS else "8 to 10"
+    say(
+        f"Left out: chapters {names}, for which PyTorch and TensorFlow are needed. "
+        f"`--frameworks` installs these and includes the chapters."
+    )
+    return numbers
 
 
 # ---------------------------------------------------------------- setting up
 
 
 def pinned_to_the_oldest(text):
-    """A requirements file with every lower bound turned into a pin."""
-    return re.sub(r">=\s*([\w.]+)[^\n]*", r"==\1", text)
+    """A requirements file with every lower bound turned into a pin, markers kept."""
+    return re.sub(r">=\s*([\w.]+)[^\n;]*", r"==\1", text)
 
 
-def set_up(files=CORE, oldest=False):
-    """Make the virtual environment and fill it, both once; return its Python."""
-    folder = HERE / (".venv-oldest" if oldest else ".venv")
+def set_up(files=CORE, oldest=False, frameworks=False):
+    """Make the virtual environment and fill it, both once; return its Python.
+
+    What was installed into it by hand stays, if the lists of packages allow it.
+    """
+    name = ".venv" + "-frameworks" * frameworks + "-oldest" * oldest
+    folder = HERE / name
+    files = (*files, EXTRAS) if frameworks else files
     windows = os.name == "nt"
     python = folder / ("Scripts/python.exe" if windows else "bin/python")
-    texts = [(HERE / name).read_text("utf-8") for name in files]
-    if oldest:
-        texts[0] = pinned_to_the_oldest(texts[0])
+    texts = [(HERE / file).read_text("utf-8") for file in files]
+    if oldest:  # all but the tools of the tests
+        texts = [
+            text if file == TESTS[1] else pinned_to_the_oldest(text)
+            for file, text in zip(files, texts)
+        ]
     wanted = hashlib.sha256(("\n".join(texts) + sys.version).encode()).hexdigest()
-    stamp = folder / (f"installed-{len(files)}")
+    stamp = folder / f"installed-{len(files)}"
     if stamp.exists() and stamp.read_text("utf-8") == wanted and works(python):
         return python
     if not works(python):
         make_environment(folder)
-    say(f"Installing the packages into {folder.name} (once; a few minutes) ...")
+    say(f"Installing the packages into {name} (once; a few minutes) ...")
     with tempfile.TemporaryDirectory() as scratch:
-        lists = [Path(scratch) / name for name in files]
+        lists = [Path(scratch) / file for file in files]
         for file, text in zip(lists, texts):
             file.write_text(text, "utf-8")
         install(python, lists)
@@ -163,7 +198,8 @@ def environment():
 
 def lab(arguments):
     """Open JupyterLab on the first chapter."""
-    python, env = set_up(), environment()
+    frameworks = taken("--frameworks", arguments)
+    python, env = set_up(frameworks=frameworks), environment()
     get_data(python, env)
     say("Opening JupyterLab; Ctrl-C in this window ends it.")
     command = [python, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
@@ -197,10 +233,11 @@ def execute(python, notebook, folder, env):
 
 def run(arguments):
     """Execute the whole course without a browser, and show the table of results."""
-    python, env = set_up(), environment()
+    frameworks = taken("--frameworks", arguments)
+    python, env = set_up(frameworks=frameworks), environment()
     get_data(python, env)
     with tempfile.TemporaryDirectory() as folder:
-        for notebook in chapters():
+        for notebook in chapters(left_out(frameworks)):
             seconds = execute(python, notebook, folder, env)
             say(f"{notebook.stem:24} {seconds:6.1f} s")
     return subprocess.run(
@@ -210,9 +247,9 @@ def run(arguments):
 
 def test(arguments):
     """Re-execute every notebook and compare it, then run every other test."""
-    oldest = "--oldest" in arguments
-    arguments = [argument for argument in arguments if argument != "--oldest"]
-    python, env = set_up(TESTS, oldest), environment()
+    frameworks = taken("--frameworks", arguments)
+    oldest = taken("--oldest", arguments)
+    python, env = set_up(TESTS, oldest, frameworks), environment()
     source = get_data(python, env)
     if source != "MNIST":
         env.setdefault("COURSE_EPOCHS", "1")  # the long trainings, shortened
@@ -222,30 +259,32 @@ def test(arguments):
         if lax
         else "Notebooks: every assertion is checked, every printed output compared."
     )
+    pages = chapters(left_out(frameworks))
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    nbval = [*pytest, "--nbval-lax" if lax else "--nbval", "--nbval-cell-timeout=3600"]
     with tempfile.TemporaryDirectory() as folder:
         env["COURSE_RESULTS"] = folder
         # what needs no notebook's results runs meanwhile on the second core
-        with open(Path(folder) / "others.txt", "w+", encoding="utf-8") as output:
-            others = subprocess.Popen(
-                [*pytest, "tests", "--ignore=tests/test_results.py"],
-                env=env,
-                cwd=HERE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
+        others = beside([*pytest, "tests", "--ignore=tests/test_results.py"], env)
+        say("Chapters 1 to 7:")
+        bad = call([*nbval, *(page for page in pages if page.name[:2] < "08")], env)
+        # chapters 8 and 9 build on those before, and not on each other
+        two = [page for page in pages if page.name[:2] in WITH_FRAMEWORKS]
+        for page, job in [(page, beside([*nbval, page], env)) for page in two]:
+            bad = finish(job, f"Chapter {page.name[1]}:") or bad
+        bad = finish(others, "The other tests:") or bad
+        # chapter 10 measures: nothing runs beside it
+        for page in [page for page in pages if page.name[:2] > "09"]:
+            say("Chapter 10:")
+            bad = call([*nbval, page], env) or bad
+        if not lax:
+            compared, ignored = count_outputs(pages)
+            say(
+                f"Cells whose output was compared: {compared}. "
+                f"Outputs ignored (timings, float32): {ignored}."
             )
-            mode = ["--nbval-lax" if lax else "--nbval", "--nbval-cell-timeout=3600"]
-            bad = call([*pytest, *mode, *chapters()], env)
-            if not lax:
-                compared, ignored = count_outputs()
-                say(
-                    f"Cells whose output was compared: {compared}. "
-                    f"Outputs ignored (timings, float32): {ignored}."
-                )
-            bad = call([*pytest, "tests/test_results.py"], env) or bad
-            bad = others.wait() or bad
-            output.seek(0)
-            say(output.read())
+        say("What the notebooks stored:")
+        bad = call([*pytest, "tests/test_results.py"], env) or bad
     say(f"The data was {source}. {'FAILED.' if bad else 'Everything passed.'}")
     return bad
 
@@ -255,10 +294,27 @@ def call(command, env):
     return subprocess.run(command, env=env, cwd=HERE).returncode
 
 
-def count_outputs():
+def beside(command, env):
+    """Start a command beside others; return it with the file of what it prints."""
+    output = tempfile.TemporaryFile()
+    pipes = {"stdout": output, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, env=env, cwd=HERE, **pipes), output
+
+
+def finish(job, title):
+    """Wait for what ``beside`` started, show what it said; return its exit status."""
+    process, output = job
+    status = process.wait()
+    with output:
+        output.seek(0)
+        say(f"{title}\n{output.read().decode('utf-8', 'replace').rstrip()}")
+    return status
+
+
+def count_outputs(pages):
     """How many cells strict nbval compares, and how many it is told to ignore."""
     compared = ignored = 0
-    for notebook in chapters():
+    for notebook in pages:
         for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
             if cell["cell_type"] == "code":
                 skip = "nbval-ignore-output" in cell["metadata"].get("tags", [])
@@ -272,17 +328,19 @@ def render(arguments):
 
     Names of chapters ("04") restrict it; ``--stored`` keeps the long studies' numbers.
     """
-    python, env = set_up(TESTS), environment()
+    frameworks = taken("--frameworks", arguments)
+    python, env = set_up(TESTS, frameworks=frameworks), environment()
     if get_data(python, env) != "MNIST":
         sys.exit(
             "render writes what is committed: it needs real MNIST, not the stand-in."
         )
-    if "--stored" not in arguments:
+    if not taken("--stored", arguments):
         env["COURSE_STUDY"] = "compute"
-    wanted = [argument for argument in arguments if argument != "--stored"]
+    # chapter 10 measures the frameworks' networks too
+    pages = chapters(left_out(frameworks, (*WITH_FRAMEWORKS, "10")))
     with tempfile.TemporaryDirectory() as folder:
-        for notebook in chapters():
-            if wanted and notebook.name[:2] not in wanted:
+        for notebook in pages:
+            if arguments and notebook.name[:2] not in arguments:
                 continue
             for figure in (HERE / "results" / notebook.stem).glob("*.png"):
                 figure.unlink()
@@ -336,7 +394,8 @@ def joined(outputs):
 
 def bench(arguments):
     """Measure speed and memory, and print ratios taken within one run."""
-    python, env = set_up(TESTS), environment()
+    frameworks = taken("--frameworks", arguments)
+    python, env = set_up(TESTS, frameworks=frameworks), environment()
     if get_data(python, env) != "MNIST":
         sys.exit("bench compares figures on real MNIST, and MNIST could not be had.")
     return subprocess.run(
