@@ -4,6 +4,7 @@ Each part repeats its measurements in turn and prints medians and ratios; the se
 belong to this machine, the ratios travel.  One BLAS thread, real MNIST.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -216,6 +217,10 @@ def chapters():
     total, peaks = {1: 0.0, 2: 0.0}, []
     with tempfile.TemporaryDirectory() as folder:
         for notebook in sorted((HERE / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+            needed = {"08": "torch", "09": "tensorflow"}.get(notebook.name[:2])
+            if needed and importlib.util.find_spec(needed) is None:
+                print(f"  {notebook.stem:24}  left out: {needed} is not installed")
+                continue
             line, highest = f"  {notebook.stem:24}", 0.0
             for threads in total:
                 wall, peak = execute(notebook, threads, folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from course import mnist, results
+from course import extras, mnist, results
 
 HERE = Path(__file__).resolve().parents[1]
 ENGLISH, FRENCH = (HERE / name for name in ("README.md", "README.fr.md"))
@@ -27,10 +27,12 @@ def commands(path):
 
 
 def numbers(path):
-    """Every number of a page, sorted, with decimal commas read as points."""
+    """Every number of a page, sorted, as Python writes it."""
     plain = re.sub(r"```.*?```|\([^)]*\)|<[^>]*>", "", text(path), flags=re.S)
     found = re.findall(r"\d+(?:[.,\u202f\u00a0]\d+)*", plain)
-    return sorted(re.sub(r"[\u202f\u00a0]", "", n).replace(",", ".") for n in found)
+    if path == ENGLISH:
+        return sorted(number.replace(",", "") for number in found)
+    return sorted(re.sub("[\u202f\u00a0]", "", n).replace(",", ".") for n in found)
 
 
 @pytest.mark.parametrize("path", [ENGLISH, FRENCH], ids=lambda path: path.name)
@@ -40,6 +42,30 @@ def test_numbers_are_computed_from_results(path, monkeypatch):
     assert text(path) == results.filled(path.name)
     assert results.table(path.name) in text(path)
     assert "92.03" in results.table() and "97.12" in results.table()
+    assert results.twelve(path.name) in text(path)
+    lines = results.twelve(path.name).splitlines()
+    assert not lines or len(lines) == 2 + 12
+
+
+@pytest.mark.parametrize("path", [ENGLISH, FRENCH], ids=lambda path: path.name)
+def test_every_chapter_has_its_row(path):
+    rows = re.findall(r"^\| \[(\d+)\. [^\]]+\]\(notebooks/(\S+)\)", text(path), re.M)
+    pages = sorted((HERE / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    assert rows == [(str(int(page.name[:2])), page.name) for page in pages]
+
+
+@pytest.mark.parametrize("path", [ENGLISH, FRENCH], ids=lambda path: path.name)
+def test_links_within_the_page_reach_a_heading(path):
+    titles = re.findall(r"^#+ (.*)", text(path), re.M)
+    anchors = [re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles]
+    for link in re.findall(r"\]\(#([^)]*)\)", text(path)):
+        assert link in anchors
+
+
+def test_versions_of_the_extras_are_those_of_their_file():
+    low, high = extras.bounds(extras.REQUIREMENTS.read_text("utf-8"), "torch")
+    for path in (ENGLISH, FRENCH):
+        assert f'"torch>={low},<{high}"' in text(path)
 
 
 def test_both_languages_have_the_same_structure():

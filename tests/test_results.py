@@ -4,9 +4,11 @@ nbval compares no picture and no file, so these tests do: `tasks.py test` lets t
 notebooks write into a folder of their own (COURSE_RESULTS), to compare with results/.
 """
 
+import io
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import matplotlib
@@ -20,7 +22,14 @@ from course import figures, mnist, results
 STORED = results.STORED
 FRESH = Path(os.environ.get("COURSE_RESULTS", "nowhere"))
 CHAPTERS = [c for c in results.CHAPTERS if (STORED / c).is_dir()]
-by_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+WITHOUT = [c for c in ("08_pytorch", "09_tensorflow") if not (FRESH / c).is_dir()]
+by_chapter = pytest.mark.parametrize(
+    "chapter",
+    [
+        pytest.param(c, marks=pytest.mark.skipif(c in WITHOUT, reason="--frameworks"))
+        for c in CHAPTERS
+    ],
+)
 after_run = pytest.mark.skipif(
     not FRESH.is_dir(), reason="`tasks.py test` runs the notebooks first"
 )
@@ -105,8 +114,22 @@ def test_arrays_are_those_committed(chapter):
         with np.load(file) as old, np.load(fresh[name]) as new:
             assert old.files == new.files
             for key in old.files:
-                assert old[key].shape == new[key].shape
-                assert not on_mnist() or np.allclose(old[key], new[key], atol=1e-6)
+                a, b = old[key], new[key]
+                assert a.dtype == b.dtype and a.shape == b.shape
+                numbers = a.dtype.kind == "f"
+                equal = (
+                    np.allclose(a, b, atol=1e-6) if numbers else np.array_equal(a, b)
+                )
+                assert equal or not on_mnist(), f"{chapter}/{name}: {key}"
+
+
+@after_run
+@by_chapter
+def test_sources_are_those_committed(chapter):
+    stored, fresh = files(STORED / chapter, "*.py"), files(FRESH / chapter, "*.py")
+    assert stored.keys() == fresh.keys()
+    for name, file in stored.items():  # they do not depend on the data
+        assert file.read_text("utf-8") == fresh[name].read_text("utf-8"), name
 
 
 def test_every_file_in_results_belongs_to_a_chapter():
@@ -116,7 +139,7 @@ def test_every_file_in_results_belongs_to_a_chapter():
             continue
         assert folder.name in results.CHAPTERS
         for file in folder.iterdir():
-            assert file.name in known or file.suffix in (".png", ".npz", ".json")
+            assert file.name in known or file.suffix in (".png", ".npz", ".json", ".py")
             if file.suffix == ".png":
                 assert figures.stored_contents(file), f"{file.name} says nothing"
 
@@ -238,6 +261,234 @@ def test_arrays_come_back_and_need_no_pickle(tmp_path, monkeypatch):
     assert np.array_equal(arrays["W"], np.eye(3)) and list(arrays) == ["W", "b"]
     with pytest.raises(ValueError):
         results.save_arrays("04_neural_network/objects", o=np.array([{}], dtype=object))
+
+
+@pytest.fixture
+def chapter(tmp_path, monkeypatch):
+    """The name of a chapter that has stored its start, in results of its own."""
+    monkeypatch.delenv("COURSE_RESULTS", raising=False)
+    monkeypatch.setattr(mnist, "source", lambda: "MNIST")
+    monkeypatch.setattr(results, "STORED", tmp_path / "results")
+    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    rng = np.random.default_rng(6)
+    W = rng.normal(size=(3, 2)).astype(np.float32)
+    results.write("06_convolution", {"ladder": []})
+    results.save_start("06_convolution", [W, np.zeros(2, np.float32)], rng)
+    return "06_convolution"
+
+
+def start_of(chapter):
+    return results.STORED / chapter / "start.npz"
+
+
+def test_start_comes_back_and_its_generator_goes_on(chapter):
+    rng = np.random.default_rng(6)
+    W = rng.normal(size=(3, 2)).astype(np.float32)
+    for _ in range(2):  # each time from the same state
+        (P, b), again = results.load_start(chapter)
+        assert P.dtype == np.float32 and np.array_equal(P, W) and b.shape == (2,)
+        expected = np.random.default_rng(6)
+        expected.normal(size=(3, 2))
+        assert np.array_equal(again.permutation(99), expected.permutation(99))
+        assert again.random() == expected.random()
+    assert rng.random() != np.random.default_rng(6).random()
+
+
+def test_start_keeps_the_order_of_many_parameters(chapter):
+    many = [np.full(index + 1, index) for index in range(16)]
+    results.save_start(chapter, many, np.random.default_rng(0))
+    for P, loaded in zip(many, results.load_start(chapter)[0], strict=True):
+        assert np.array_equal(P, loaded)
+
+
+@pytest.mark.parametrize(
+    "dtype, change, kept",
+    [(np.float32, 3e-7, True), (np.float32, 1e-4, False),
+     (np.float64, 3e-10, True), (np.float64, 1e-6, False),
+     (np.int64, 0, True), (np.int64, 1, False)],
+)  # fmt: skip
+def test_arrays_that_agree_are_left_alone(dtype, change, kept, chapter):
+    file = results.path(f"{chapter}/weights.npz")
+    results.save_arrays(f"{chapter}/weights", W=np.ones(3, dtype))
+    first = file.read_bytes(), file.stat().st_mtime_ns
+    results.save_arrays(f"{chapter}/weights", W=np.ones(3, dtype) + dtype(change))
+    assert ((file.read_bytes(), file.stat().st_mtime_ns) == first) == kept
+
+
+def test_arrays_of_other_names_shapes_or_types_are_stored_anew(chapter):
+    name = f"{chapter}/weights"
+    results.save_arrays(name, W=np.ones(3))
+    for other in (np.ones((3, 1)), np.ones(3, np.float32), np.array("1.0")):
+        results.save_arrays(name, W=other)
+        assert results.same_array(results.load_arrays(name)["W"], other)
+    results.save_arrays(name, V=np.ones(3))
+    assert list(results.load_arrays(name)) == ["V"]
+
+
+def pickled():
+    """The bytes of an .npz file with an object in it, which needs pickle."""
+    content = io.BytesIO()
+    np.savez(content, P00=np.array([{}], dtype=object), generator=np.array("{}"))
+    return content.getvalue()
+
+
+def bare():
+    """The bytes of an .npy file, one array without a name."""
+    content = io.BytesIO()
+    np.save(content, np.ones(3))
+    return content.getvalue()
+
+
+def zipped():
+    """The bytes of a ZIP file with a text in the place of an array."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("P00.npy", "no array")
+    return content.getvalue()
+
+
+DAMAGES = {
+    "cut off": lambda content: content[: len(content) // 2],
+    "one byte": lambda content: content[:150] + b"?" + content[151:],
+    "a text": lambda content: b"<html>Log in to download</html>",
+    "nothing": lambda content: b"",
+    "a pickle": lambda content: pickled(),
+    "one array": lambda content: bare(),
+    "another ZIP": lambda content: zipped(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_start_is_named_with_what_to_do(damage, chapter):
+    file = start_of(chapter)
+    parameters, rng = results.load_start(chapter)
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError) as caught:
+        results.load_start(chapter)
+    assert str(caught.value) == (
+        "results/06_convolution/start.npz is damaged, or no file of arrays. Open "
+        "notebooks/06_convolution.ipynb and run it, or bring the file back with "
+        "`git checkout results`."
+    )
+    results.save_start(chapter, parameters, rng)  # as running the chapter does
+    assert np.array_equal(results.load_start(chapter)[0][0], parameters[0])
+
+
+def test_missing_start_is_named_with_what_to_do(chapter):
+    start_of(chapter).unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        results.load_start(chapter)
+    assert str(caught.value) == (
+        "results/06_convolution/start.npz is missing. Open "
+        "notebooks/06_convolution.ipynb and run it, or bring the file back with "
+        "`git checkout results`."
+    )
+    with pytest.raises(FileNotFoundError, match="07_alexnet has not been run"):
+        results.load_start("07_alexnet")
+
+
+STATE = json.dumps(np.random.default_rng(0).bit_generator.state)
+WRONG = {
+    "weights of another kind": {"W1": np.ones(3), "b1": np.ones(1)},
+    "no generator": {"P00": np.ones(3)},
+    "no parameters": {"generator": np.array("{}")},
+    "a generator of numbers": {"P00": np.ones(3), "generator": np.ones(3)},
+    "half a state": {"P00": np.ones(3), "generator": np.array(STATE[:40])},
+    "another generator": {
+        "P00": np.ones(3),
+        "generator": np.array(STATE.replace("PCG64", "MT19937")),
+    },
+    "a gap": {
+        "P00": np.ones(3),
+        "P02": np.ones(3),
+        "generator": np.array(STATE),
+    },
+}
+
+
+@pytest.mark.parametrize("arrays", WRONG.values(), ids=WRONG)
+def test_wrong_start_is_named_with_what_to_do(arrays, chapter):
+    results.save_arrays(f"{chapter}/start", **arrays)
+    with pytest.raises(ValueError) as caught:
+        results.load_start(chapter)
+    assert str(caught.value) == (
+        f"start.npz of 06_convolution holds {', '.join(sorted(arrays))}, which is not "
+        f"the start of a training. Open notebooks/06_convolution.ipynb and run it."
+    )
+
+
+def test_start_on_mnist_is_never_loaded_on_the_stand_in(chapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist, "source", lambda: "stand-in")
+    with pytest.raises(FileNotFoundError, match=r"on this data \(stand-in\) yet"):
+        results.load_start(chapter)
+    results.write(chapter, {"ladder": []})  # run there, but its file has gone
+    with pytest.raises(FileNotFoundError) as caught:
+        results.load_start(chapter)
+    assert str(caught.value) == (
+        "results/stand-in/06_convolution/start.npz is missing. Open "
+        "notebooks/06_convolution.ipynb and run it."
+    )
+    results.save_start(chapter, [np.full(1, 7.0)], np.random.default_rng(0))
+    assert results.load_start(chapter)[0] == [7.0]
+    # not from a folder that a run on MNIST was given, either
+    monkeypatch.setattr(results, "STORED", tmp_path / "nowhere")
+    monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "results"))
+    with pytest.raises(FileNotFoundError, match="has not been run on this data"):
+        results.load_start(chapter)
+
+
+def test_damaged_metrics_are_written_anew(chapter):
+    file = results.path(f"{chapter}/metrics.json")
+    file.write_text('{"data": "MN', "utf-8")
+    results.write(chapter, {"ladder": []})
+    assert results.read(chapter) == {"data": "MNIST", "ladder": []}
+
+
+def test_table_and_ladder_leave_out_what_has_no_rows(chapter):
+    line = {"model": "LeNet-5", "test": 99.27, "spread": 0.12, "seeds": 3}
+    ladder = [["LeNet-5", 99.1]]
+    results.write("06_convolution", {"ladder": ladder, "headlines": [line]})
+    before = results.table(), results.ladder("10_speed")
+    assert "99.27" in before[0] and "99.10" in before[1]
+    results.write("08_pytorch", {"ladder": [], "headlines": []})
+    results.write("10_speed", {"twelve": []})
+    assert (results.table(), results.ladder("10_speed")) == before
+
+
+def test_table_of_twelve_in_both_languages(chapter):
+    assert results.twelve() == ""
+    lines = [
+        {"network": "ten neurons", "implementation": "NumPy", "test": 91.94,
+         "spread": 0.0, "seeds": 1, "relative": 1, "parameters": 7850, "lines": 20},
+        {"network": "LeNet-5", "implementation": "PyTorch", "test": 99.274,
+         "spread": 0.123, "seeds": 3, "relative": 1234.56, "parameters": 61706,
+         "lines": 30},
+    ]  # fmt: skip
+    results.write("10_speed", {"twelve": lines})
+    assert results.twelve().splitlines()[2:] == [
+        "| ten neurons | NumPy | 91.94 % | 1.0 | 7,850 |",
+        "| LeNet-5 | PyTorch | 99.27 % (3 seeds, spread 0.12) | 1,234.6 | 61,706 |",
+    ]
+    assert results.twelve("README.fr.md").splitlines()[2:] == [
+        "| dix neurones | NumPy | 91,94 % | 1,0 | 7\u202f850 |",
+        "| LeNet-5 | PyTorch | 99,27 % (3 graines, écart-type 0,12) | 1\u202f234,6 | "
+        "61\u202f706 |",
+    ]
+
+
+def test_readme_is_filled_between_its_marks_only(chapter):
+    line = {"network": "LeNet-5", "implementation": "PyTorch", "test": 99.0,
+            "spread": 0.0, "seeds": 1, "relative": 1, "parameters": 6}  # fmt: skip
+    readme = results.REPOSITORY / "README.md"
+    readme.write_text("a\n<!-- results -->old<!-- /results -->\nb\n", "utf-8")
+    without = results.filled("README.md")
+    assert "old" not in without and results.table() in without
+    results.write("10_speed", {"twelve": [line]})
+    assert results.filled("README.md") == without
+    readme.write_text(f"{without}<!-- twelve -->old<!-- /twelve -->\nc\n", "utf-8")
+    assert results.filled("README.md") == (
+        f"{without}<!-- twelve -->\n\n{results.twelve()}\n\n<!-- /twelve -->\nc\n"
+    )
 
 
 def test_table_beside_other_data_holds_nothing_of_mnist(monkeypatch):

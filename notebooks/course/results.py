@@ -136,10 +136,12 @@ def save_arrays(name, **arrays):
 def _arrays(file):
     """The arrays in an .npz file, by name; None where it is missing or damaged."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+        with np.load(file, allow_pickle=False) as content:
+            arrays = dict(content)
     except Exception:  # zipfile and NumPy have a dozen ways to say that it is damaged
         return None
+    whole = all(isinstance(array, np.ndarray) for array in arrays.values())
+    return arrays if whole else None
 
 
 def same_array(old, new):
@@ -265,7 +267,6 @@ FRENCH = {
     ),
     "LeNet-5": "LeNet-5",
     "AlexNet, one eighth as wide": "AlexNet, huit fois plus étroit",
-    "from scratch": "à partir de zéro",
 }
 
 
