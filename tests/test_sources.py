@@ -119,3 +119,23 @@ def test_sources_are_shown_below_their_names(tmp_path, monkeypatch):
     (output,) = executed(tmp_path, monkeypatch, *cells).cells[0].outputs
     shown = output["data"]["text/markdown"]
     assert shown.startswith("```python\n# label_end\ndef label_end(")
+
+
+def test_lines_of_code_are_counted_without_what_only_people_read():
+    text = '''def double(x):
+    """Twice x,
+
+    on three lines."""
+
+    # a remark
+    text = """kept: a string
+    that is used"""
+    return (2 *
+            x)  # another
+
+
+class Empty:
+    "A docstring."
+'''
+    assert sources.count(text) == 6
+    assert sources.count("# nothing\n\n") == 0

@@ -110,6 +110,12 @@ def study(name, compute):
             raise RuntimeError("The long studies are made on real MNIST only.")
         file.parent.mkdir(parents=True, exist_ok=True)
         return _write_json(file, compute())
+    return stored(name)
+
+
+def stored(name):
+    """The numbers of a study ("chapter/study") as they are stored, for any chapter."""
+    file = STORED / f"{name}.json"
     if not file.exists():
         raise FileNotFoundError(
             f"results/{name}.json is missing. It belongs to the repository: "

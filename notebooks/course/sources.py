@@ -6,7 +6,9 @@ is needed later saves the definitions of its cells there, as a module, as they s
 
 import ast
 import inspect
+import io
 import textwrap
+import tokenize
 import types
 
 from IPython import get_ipython
@@ -37,6 +39,20 @@ def definition(name):
                 first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
                 return "\n".join(cell.splitlines()[first - 1 : node.end_lineno])
     raise NameError(f"No cell of this page defines {name!r}; run the one that does.")
+
+
+def count(source):
+    """The number of lines of code in a text: no blank ones, comments or docstrings."""
+    layout = {tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT}
+    layout |= {tokenize.NEWLINE, tokenize.ENDMARKER}
+    lines, begins = set(), True  # begins: no token of this statement has come yet
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in layout:
+            if not (begins and token.type == tokenize.STRING):
+                lines.update(range(token.start[0], token.end[0] + 1))
+            begins = False
+        begins |= token.type == tokenize.NEWLINE
+    return len(lines)
 
 
 def save(name, imports, *things):
