@@ -7,7 +7,7 @@
     python3 tasks.py render   for maintainers: make all that is computed anew (on MNIST)
 
 Chapters 8 and 9 need PyTorch and TensorFlow: with ``--frameworks``, each command has
-these too, and Dask, in an environment of its own; without it, it leaves the two out.
+these too, in an environment of its own; without it, it leaves the two out.
 
 On Windows, write ``py tasks.py`` instead.  The packages go to the folder .venv beside
 this file, with ``--frameworks`` to .venv-frameworks; nothing else on the machine is

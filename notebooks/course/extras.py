@@ -1,4 +1,4 @@
-"""PyTorch, TensorFlow and Dask: extras that only the last chapters ask for."""
+"""PyTorch and TensorFlow: extras that only chapters 8 and 9 ask for."""
 
 import contextlib
 import importlib
@@ -40,7 +40,7 @@ def numbers(version):
 
 
 def need(package):
-    """Import PyTorch ("torch"), "tensorflow" or "distributed", and return it.
+    """Import PyTorch ("torch") or "tensorflow", and return it.
 
     Raises Unavailable, with what to do, when it is missing, cannot be imported, or has
     a version that the course was not written for.

@@ -226,7 +226,6 @@ CHAPTERS = (
     "07_alexnet",
     "08_pytorch",
     "09_tensorflow",
-    "10_speed",
 )
 
 
