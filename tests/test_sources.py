@@ -58,23 +58,31 @@ class Size:
         return self.value < other.value'''
 
 
-def executed(folder, monkeypatch, *cells):
-    """Run cells in a kernel that writes to ``folder``; return the notebook."""
+def executed(folder, monkeypatch, *cells, history=True):
+    """Run cells in a kernel that writes to ``folder``; return the notebook.
+
+    nbval runs them without ``history``: then the kernel's list of inputs stays empty.
+    """
     monkeypatch.setenv("COURSE_RESULTS", str(folder))
     monkeypatch.setenv("MNIST_MIRROR", "none")
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
     where = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(notebook, timeout=120, resources=where).execute()
+    client = NotebookClient(notebook, timeout=120, resources=where)
+    with client.setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index, store_history=history)
     return notebook
 
 
-def test_definitions_come_back_as_they_stand(tmp_path, monkeypatch):
+@pytest.mark.parametrize("history", [True, False])
+def test_definitions_come_back_as_they_stand(tmp_path, monkeypatch, history):
     save = f"sources.save('08_pytorch/networks', '''{IMPORTS}''', table, double, Size)"
     again = f"before = sources.find('08_pytorch/networks').stat()\n{save}\n" + (
         "after = sources.find('08_pytorch/networks').stat()\n"
         "assert before.st_mtime_ns == after.st_mtime_ns, 'written twice'"
     )
-    executed(tmp_path, monkeypatch, FIRST, FUNCTIONS, CLASSES, save, again)
+    cells = FIRST, FUNCTIONS, CLASSES, save, again
+    executed(tmp_path, monkeypatch, *cells, history=history)
     text = (tmp_path / "08_pytorch" / "networks.py").read_text("utf-8")
     assert text.startswith('"""Written by notebooks/08_pytorch.ipynb')
     assert FUNCTIONS.split("\n\n\n")[0] in text and CLASSES in text

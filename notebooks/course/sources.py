@@ -7,6 +7,7 @@ is needed later saves the definitions of its cells there, as a module, as they s
 import ast
 import inspect
 import io
+import linecache
 import textwrap
 import tokenize
 import types
@@ -29,15 +30,15 @@ def show(*things):
 
 def definition(name):
     """The source of a function or class of this page, as its cell defined it last."""
-    for cell in reversed(get_ipython().user_ns["In"]):
-        try:
-            nodes = ast.parse(cell).body
-        except SyntaxError:  # a magic command, or an attempt that failed
-            continue
-        for node in reversed(nodes):
-            if getattr(node, "name", None) == name:
-                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-                return "\n".join(cell.splitlines()[first - 1 : node.end_lineno])
+    thing = get_ipython().user_ns.get(name)
+    for part in [thing, *getattr(thing, "__dict__", {}).values()]:  # or its methods
+        if hasattr(part, "__code__"):
+            cell = "".join(linecache.getlines(part.__code__.co_filename))
+            nodes = {getattr(node, "name", None): node for node in ast.parse(cell).body}
+            if name in nodes:
+                starts = [nodes[name], *nodes[name].decorator_list]
+                first = min(node.lineno for node in starts)
+                return "\n".join(cell.splitlines()[first - 1 : nodes[name].end_lineno])
     raise NameError(f"No cell of this page defines {name!r}; run the one that does.")
 
 
