@@ -126,7 +126,7 @@ def test_version_of_a_package_that_does_not_say_it(fake, monkeypatch):
 
 def test_requirements_name_what_the_course_asks_for():
     text = extras.REQUIREMENTS.read_text("utf-8")
-    for package in ("torch", "tensorflow"):
+    for package in ("torch", "tensorflow", "distributed"):
         low, high = extras.bounds(text, package)
         assert extras.numbers(low) < extras.numbers(high)
     assert re.findall(r"tensorflow(?:-cpu)?>=(\S+);", text)[0] == ",<".join(

@@ -1,4 +1,4 @@
-"""PyTorch and TensorFlow: extras that only chapters 8 and 9 ask for."""
+"""PyTorch, TensorFlow and Dask: extras that only chapters 8 to 10 ask for."""
 
 import contextlib
 import importlib
@@ -40,7 +40,7 @@ def numbers(version):
 
 
 def need(package):
-    """Import PyTorch ("torch") or "tensorflow", and return it.
+    """Import PyTorch ("torch"), "tensorflow" or Dask ("distributed"), and return it.
 
     Raises Unavailable, with what to do, when it is missing, cannot be imported, or has
     a version that the course was not written for.
