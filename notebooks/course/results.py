@@ -226,6 +226,7 @@ CHAPTERS = (
     "07_alexnet",
     "08_pytorch",
     "09_tensorflow",
+    "10_speed",
 )
 
 

@@ -67,3 +67,18 @@ def alexnet():
         layers.Dense(512, **relu), layers.Dropout(0.5),
         layers.Dense(10),
     ], name="alexnet")  # fmt: skip
+
+
+def to_keras(arrays, model):
+    """Our parameters, or their gradients, in the order of axes that Keras has."""
+    flatten = next(L for L in model.layers if isinstance(L, layers.Flatten))
+    height, width, channels = flatten.input.shape[1:]
+    moved, first_dense = [], True
+    for A in arrays:
+        if A.ndim == 4:
+            A = A.transpose(2, 3, 1, 0)
+        elif A.ndim == 2 and first_dense:
+            by_place = A.reshape(channels, height, width, -1).transpose(1, 2, 0, 3)
+            A, first_dense = by_place.reshape(A.shape), False
+        moved.append(A)
+    return moved
