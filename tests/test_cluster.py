@@ -1,6 +1,7 @@
 """Joblib's tasks on a real Dask cluster of two worker processes on this machine."""
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -8,13 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
 import pytest
+import threadpoolctl
 
-from course import cluster, extras
+import layers
+from course import cluster, extras, mnist
 
+CHAPTER = Path(__file__).resolve().parents[1] / "notebooks" / "10_speed.ipynb"
 NOT_THERE = "tcp://127.0.0.1:9"  # nobody listens on this port
 
 
@@ -175,3 +181,22 @@ def test_workers_that_cannot_read_the_tasks_are_one_sentence(tmp_path, monkeypat
             with cluster.workers(address):
                 tasks = (joblib.delayed(only_here.task)(n) for n in range(2))
                 joblib.Parallel(timeout=3)(tasks)
+
+
+def test_the_study_of_chapter_10_finds_the_same_on_a_cluster(monkeypatch, capsys):
+    data = SimpleNamespace(  # less of it, for the time
+        train=[part[:8000] for part in mnist.load().train],
+        validation=[part[:2000] for part in mnist.load().validation],
+    )
+    modules = (cluster, joblib, layers, np, os, threadpoolctl, time)
+    names = {module.__name__.split(".")[-1]: module for module in modules}
+    names |= {"np": np, "data": data, "__name__": "__main__"}
+    with scheduler() as (address, _):
+        wait_for(address, 2)
+        monkeypatch.setenv("COURSE_SCHEDULER", address)
+        for cell in json.loads(CHAPTER.read_text("utf-8"))["cells"]:
+            if "cluster" in cell["metadata"].get("tags", []):
+                exec("".join(cell["source"]), names)  # it asserts
+    said = capsys.readouterr().out
+    assert re.search("the cluster: 2 workers, .* efficiency .* the same acc", said)
+    assert said.count("the same accuracies") == 2

@@ -49,6 +49,7 @@ def workers(address=None, *files):
     for name in ("distributed.client", "distributed.utils"):  # Lost says it
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        distributed.comm.get_address_host_port(address)  # is it an address at all?
         client = distributed.Client(address, timeout=PATIENCE)
     except ValueError as reason:
         raise Lost(address, f"cannot be asked ({reason})") from None

@@ -1,15 +1,13 @@
 """Written by notebooks/10_speed.ipynb: the definitions of its cells."""
 
-import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import threadpoolctl
 
 import layers
-from course import extras, mnist, sources
+from course import apart, extras, mnist, sources
 
 globals().update(vars(sources.load("10_speed/trainings")))
 

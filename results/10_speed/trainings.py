@@ -1,15 +1,13 @@
 """Written by notebooks/10_speed.ipynb: the definitions of its cells."""
 
-import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import threadpoolctl
 
 import layers
-from course import extras, mnist, sources
+from course import apart, extras, mnist, sources
 
 
 class FirstDense(layers.Dense):
@@ -208,21 +206,6 @@ def begin(name, where, seed=0, threads=1):
     return library[where](name, network, mean), rng
 
 
-def peak_memory():
-    """The most that this process has held so far, in MiB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 2**10
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset / 2**20
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def measure(name, where, threads):
     """Seconds per epoch of each block, peak memory, and the share of right answers."""
     parts, rng = begin(name, where, threads=threads)
@@ -233,7 +216,7 @@ def measure(name, where, threads):
         start = time.perf_counter()
         seen = sum(next(walk) for _ in range(steps))
         seconds.append((time.perf_counter() - start) * len(y) / seen)
-    memory, (take, _, answer) = peak_memory(), parts
+    memory, (take, _, answer) = apart.peak_memory(), parts
     right = np.mean(answer(take(unseen[:1000])) == digits[:1000])
     return {"seconds": seconds[1:], "memory": memory, "right": float(right)}
 
