@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from course import extras
+from course import apart, extras
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 LOW, HIGH = extras.bounds(extras.REQUIREMENTS.read_text("utf-8"), "torch")
@@ -113,6 +113,12 @@ def test_no_console_is_no_obstacle(fake):
     fake(f"__version__ = '{LOW}'")
     code = "import os; from course import extras; os.close(2); extras.need('torch')"
     assert python(code).returncode == 0
+
+
+def test_chapter_10_measures_no_framework_of_another_age(fake):
+    fake("__version__ = '1.13.1'")
+    with pytest.raises(RuntimeError, match="Unavailable: This page needs torch from"):
+        apart.run("10_speed/trainings", "measure", "784-64-10", "PyTorch", 1)
 
 
 def test_version_of_a_package_that_does_not_say_it(fake, monkeypatch):
